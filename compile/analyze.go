@@ -1,0 +1,133 @@
+// Package compile is a twin of edgetpu_compiler: it says, without running it,
+// which ops of a model the compiler maps to the Edge TPU, how many bytes and
+// rows of on-chip memory their parameters take, and which of them an
+// invocation caches. It is pure: it starts no process and touches no file.
+//
+// Call [Analyze] once per model, then [Predict] for an invocation of several,
+// or [Allocate], [Pool] and [Merger] to try many.
+//
+// The rules were derived from public compiled files and compiler logs; each
+// says how sure it is ([report.Certainty]). docs/cost-model.md lists them.
+package compile
+
+import (
+	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/tflite"
+)
+
+// Analyze says everything that is known about compiling one model.
+func Analyze(src *tflite.Source, s Settings) *Model {
+	g := newGraph(src)
+	m := &Model{Settings: s, Ops: make([]OpInfo, len(src.Ops))}
+	passes := make([]bool, len(src.Ops))
+	for i := range src.Ops {
+		op := &src.Ops[i]
+		v := g.check(op, s.Version)
+		passes[i] = v.reason == ""
+		m.Ops[i] = OpInfo{Index: i, Name: OpName(op), Reason: v.reason, Certainty: v.certainty}
+	}
+	regions := g.regions(passes)
+	mapped := make([]bool, len(src.Ops))
+	for n, region := range regions {
+		for _, i := range region {
+			mapped[i] = n == 0 || s.AllRegions
+			m.Ops[i].Reason = statusRegion
+		}
+		if n == 0 || s.AllRegions {
+			m.Subgraphs++
+			m.border(g, region)
+		}
+	}
+	for i := range src.Ops {
+		info := &m.Ops[i]
+		if !mapped[i] {
+			if info.Reason == "" { // its inputs are never made
+				info.Reason = statusOtherwise
+			}
+			m.CPUOps++
+			continue
+		}
+		m.TPUOps++
+		info.Mapped, info.Reason = true, StatusMapped
+		m.add(g.footprint(&src.Ops[i], s, mapped), info)
+	}
+	m.Reserve = g.reserve(s.Version, mapped)
+	if src.Subgraphs > 1 {
+		// what the compiler does with control flow is not known
+		m.Certainty = report.Unknown
+	}
+	m.Failure = g.failure(m)
+	return m
+}
+
+// add books an op's footprint.
+func (m *Model) add(f footprint, info *OpInfo) {
+	for _, part := range f.parts {
+		part.Op = info.Index
+		part.Certainty = part.Certainty.Weaker(info.Certainty)
+		info.Certainty = part.Certainty
+		info.Bytes += part.Bytes
+		info.Rows += part.Rows
+		m.Load.Parts = append(m.Load.Parts, part)
+	}
+	info.Bytes += f.streamed
+	m.Load.Streamed += f.streamed
+	m.Certainty = m.Certainty.Weaker(info.Certainty)
+}
+
+// border adds the sizes of the tensors that enter and leave a region.
+func (m *Model) border(g *graph, region []int) {
+	inside := make(map[int]bool, len(region))
+	for _, i := range region {
+		inside[i] = true
+	}
+	seen := map[int]bool{}
+	for _, i := range region {
+		for _, t := range g.Ops[i].Inputs {
+			if t < 0 || seen[t] || g.Tensors[t].Constant() {
+				continue
+			}
+			if p := g.producer[t]; p < 0 || !inside[p] {
+				seen[t] = true
+				m.InputBytes += tensorBytes(&g.Tensors[t])
+			}
+		}
+		for _, t := range g.Ops[i].Outputs {
+			leaves := g.output[t]
+			for _, r := range g.readers[t] {
+				leaves = leaves || !inside[r]
+			}
+			if leaves {
+				m.OutputBytes += tensorBytes(&g.Tensors[t])
+			}
+		}
+	}
+}
+
+// tensorBytes is the size of an activation of a mapped op, which has one byte per element.
+func tensorBytes(t *tflite.Tensor) int64 { return t.Elements() }
+
+// failure is set when nothing maps, in the words of the compiler.
+func (g *graph) failure(m *Model) *report.Failure {
+	if m.Subgraphs > 0 {
+		return nil
+	}
+	quantized := false
+	for i := range g.Ops {
+		for _, t := range g.Ops[i].Outputs {
+			quantized = quantized || eightBit(&g.Tensors[t])
+		}
+	}
+	if !quantized && m.Settings.Version < V16_0 {
+		return &report.Failure{Kind: "not_quantized", Text: "Model not quantized"}
+	}
+	return &report.Failure{Kind: "zero_subgraphs", Text: "Number of Edge TPU subgraphs: 0"}
+}
+
+// OpName is the operator's name as the compiler's operation log prints it.
+func OpName(op *tflite.Op) string {
+	if op.Code == tflite.Custom && op.Custom != "" {
+		return op.Custom
+	}
+	return op.Code.String()
+}

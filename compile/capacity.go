@@ -1,0 +1,387 @@
+package compile
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/tflite"
+)
+
+// What is known of reserved rows beyond the formula.
+const (
+	smallBuffer     = 32      // rows per tile beyond the 2048 that hold small buffers
+	narrowBytes     = 196_608 // activation memory of a tile
+	absurdRows      = 1_400   // estimates above this mean nothing; plans use it instead
+	rowsWithoutConv = 36      // 16.0 reserves about as much for nets without any convolution
+	lowWithoutConv  = 31      // least and most seen there
+	highWithoutConv = 68      //
+	fittingSpread   = 2       // rows; three of four fitting nets lie within it
+	passesSpread    = 0.30    // nets that run in passes were mostly wrong by 5 to 30 %
+)
+
+// buffer is the size in rows of a double buffer for n weight rows and ov
+// overhead words; single where only that makes it fit the small rows.
+func buffer(n, ov int) int {
+	rows := 2 * (n + ov)
+	if rows > smallBuffer && n+ov <= smallBuffer {
+		return n + ov
+	}
+	return rows
+}
+
+// whole is how compilers up to 2.1 count a buffer: all of it, or nothing if it fits the small rows.
+func whole(rows int, v Version) int {
+	if v <= V2_1 && rows <= smallBuffer {
+		return 0
+	}
+	return rows
+}
+
+// chunk is the number of weight rows that are broadcast at a time when a
+// convolution is split over its input channels.
+func chunk(taps, z4, ov int) int {
+	best := 1
+	taps = max(1, taps)
+	for c := 1; c <= z4 && 2*(taps*c+ov) <= smallBuffer; c++ {
+		if z4%c == 0 {
+			best = c
+		}
+	}
+	return taps * best
+}
+
+// window is what of a convolution or pool decides about tiles and buffers.
+type window struct {
+	kh, kw           int
+	strideH, strideW int
+}
+
+func (g *graph) window(op *tflite.Op) window {
+	o := &op.Options
+	w := window{1, 1, max(1, o.StrideH), max(1, o.StrideW)}
+	switch op.Code {
+	case tflite.Conv2D, tflite.DepthwiseConv2D:
+		if t := g.in(op, 1); t != nil && len(t.Shape) == 4 {
+			w.kh, w.kw = t.Shape[1], t.Shape[2]
+		}
+	case tflite.AveragePool2D, tflite.MaxPool2D:
+		w.kh, w.kw = o.FilterH, o.FilterW
+	case tflite.TransposeConv:
+		w.strideH, w.strideW = 1, 1
+	default:
+		w.strideH, w.strideW = 1, 1
+	}
+	return w
+}
+
+// broadcast describes a convolution whose weights are sent to all tiles; ok
+// is false for other ops and for outputs of one position, which are computed where their weights lie.
+func (g *graph) broadcast(op *tflite.Op, v Version) (taps, z4, ov int, depthwise, ok bool) {
+	bias := g.in(op, 2)
+	switch op.Code {
+	case tflite.Conv2D, tflite.DepthwiseConv2D:
+	case tflite.TransposeConv:
+		bias = g.in(op, 3)
+	default:
+		return 0, 0, 0, false, false
+	}
+	w := g.in(op, 1)
+	if len(w.Shape) != 4 || pointOutput(g.out(op)) {
+		return 0, 0, 0, false, false
+	}
+	zi := w.Shape[3]
+	if op.Code == tflite.DepthwiseConv2D {
+		zi = g.in(op, 0).Dim(1)
+		depthwise = zi > 1
+	}
+	return w.Shape[1] * w.Shape[2], max(1, ceilDiv(zi, 4)), overhead(w, bias, v), depthwise, true
+}
+
+// convolutionNeed is the rows of every tile that a convolution's broadcast
+// buffer takes: all input channels at once, or split with partial sums in wide memory.
+func convolutionNeed(taps, z4, ov, ho, wo int, v Version) int {
+	all := whole(buffer(taps*z4, ov), v)
+	n := chunk(taps, z4, ov)
+	if n >= taps*z4 {
+		return all
+	}
+	sums := ceilDiv(ho, 4) * ceilDiv(wo, 4)
+	if sums <= 16 && v != V15_0 {
+		sums = 0
+	}
+	return min(all, whole(buffer(n, ov), v)+sums)
+}
+
+// extent is how many input positions a tile of a pool's output reads along one axis.
+func extent(out, in, k, s int) int {
+	n := min((ceilDiv(out, 4)-1)*s+k, in)
+	if in == s*out && in%4 != 0 && ceilDiv(in, 4) == s*ceilDiv(out, 4) {
+		n++
+	}
+	return n
+}
+
+// need is the rows that one op reserves.
+func (g *graph) need(op *tflite.Op, v Version) int {
+	taps, z4, ov, depthwise, ok := g.broadcast(op, v)
+	if !ok {
+		return 0
+	}
+	ho, wo, _ := dims(g.out(op))
+	if depthwise {
+		return whole(buffer(taps, ov), v)
+	}
+	return convolutionNeed(taps, z4, ov, ho, wo, v)
+}
+
+// maxPoolNeed is what a pool's input tile takes while the convolution before it runs.
+func (g *graph) maxPoolNeed(op *tflite.Op, v Version) int {
+	hi, wi, c := dims(g.in(op, 0))
+	ho, wo, _ := dims(g.out(op))
+	w := g.window(op)
+	return whole(extent(ho, hi, w.kh, w.strideH)*ceilDiv(extent(wo, wi, w.kw, w.strideW), 4)*ceilDiv(c, 64), v)
+}
+
+// globalPool reports an average over the whole image.
+func (g *graph) globalPool(op *tflite.Op) bool {
+	if op.Code != tflite.AveragePool2D && op.Code != tflite.Mean {
+		return false
+	}
+	in, out := g.in(op, 0), g.out(op)
+	hi, wi, _ := dims(in)
+	return in != nil && hi*wi > 1 && rows2D(out) == 1
+}
+
+// globalPoolNeed is what holding a global pool's input takes (up to 15.0).
+func (g *graph) globalPoolNeed(op *tflite.Op, v Version) int {
+	h, w, c := dims(g.in(op, 0))
+	if h*w <= 16 && v >= V2_1 {
+		return 0
+	}
+	need := h * ceilDiv(w, 4) * ceilDiv(c, 64)
+	if v != V15_0 {
+		return whole(need, v)
+	}
+	need += 6
+	if g.in(op, 0).Type == tflite.Int8 {
+		need++
+	}
+	// the convolution that feeds the pool
+	for t, steps := op.Inputs[0], 0; t >= 0 && steps < len(g.Ops); steps++ {
+		p := g.producer[t]
+		if p < 0 || len(g.Ops[p].Inputs) == 0 {
+			break
+		}
+		if taps, z4, ov, depthwise, ok := g.broadcast(&g.Ops[p], v); ok {
+			if depthwise {
+				return need + 2*taps
+			}
+			return need + 2*chunk(taps, z4, ov)
+		}
+		t = g.Ops[p].Inputs[0]
+	}
+	return need
+}
+
+// reserve is the formula for R over the mapped ops.
+func (g *graph) reserve(v Version, mapped []bool) Reserve {
+	fits := g.peak(mapped) <= narrowBytes
+	need, convolutions, constants := 0, false, false
+	for i := range g.Ops {
+		if !mapped[i] {
+			continue
+		}
+		op := &g.Ops[i]
+		switch op.Code {
+		case tflite.Conv2D, tflite.DepthwiseConv2D, tflite.TransposeConv:
+			convolutions = convolutions || op.Code != tflite.DepthwiseConv2D || g.in(op, 0).Dim(1) == 1 || !pointOutput(g.out(op))
+			need = max(need, g.need(op, v))
+		case tflite.MaxPool2D:
+			before := 0
+			if p := g.producer[op.Inputs[0]]; p >= 0 && mapped[p] {
+				before = g.need(&g.Ops[p], v)
+			}
+			need = max(need, before+g.maxPoolNeed(op, v))
+		case tflite.AveragePool2D, tflite.Mean:
+			if v <= V15_0 && fits && g.globalPool(op) {
+				need = max(need, g.globalPoolNeed(op, v))
+			}
+		case tflite.Add, tflite.Mul, tflite.Sub, tflite.PRelu:
+			for n := range op.Inputs {
+				if t := g.in(op, n); t != nil && t.Constant() {
+					constants = true
+				}
+			}
+		}
+	}
+	if (constants || !fits) && (v == V16_0 || v == V15_0 && g.int8(mapped)) {
+		need++
+	}
+	r := Reserve{Rows: need, Source: FromFormula, Certainty: report.Strong, Fits: fits}
+	if v == V14_1 || v == V15_0 {
+		r.Rows = max(need, 0) - smallBuffer
+	}
+	spread := fittingSpread
+	switch {
+	case !convolutions && v == V16_0:
+		r.Rows = max(r.Rows, rowsWithoutConv)
+		r.Low, r.High = min(r.Rows, lowWithoutConv), max(r.Rows, highWithoutConv)
+		r.Certainty = report.Heuristic
+		return r.bounded()
+	case !convolutions:
+		r.Certainty = report.Heuristic
+	case !fits:
+		r.Certainty = report.Heuristic
+		spread = int(math.Ceil(passesSpread * float64(need)))
+	}
+	r.Low, r.High = r.Rows-spread, r.Rows+spread
+	return r.bounded()
+}
+
+// bounded keeps rows in the range in which they mean something.
+func (r Reserve) bounded() Reserve {
+	if r.Rows > absurdRows {
+		return Reserve{Rows: absurdRows, Low: 0, High: absurdRows, Source: r.Source, Certainty: report.Unknown, Fits: r.Fits}
+	}
+	r.Low, r.High = max(r.Low, -smallBuffer), min(r.High, absurdRows)
+	return r
+}
+
+func (g *graph) int8(mapped []bool) bool {
+	for i := range g.Ops {
+		if mapped[i] {
+			return g.out(&g.Ops[i]).Type == tflite.Int8
+		}
+	}
+	return false
+}
+
+// peak is the most activation memory per tile, in bytes, that any op needs: an op's grown
+// input next to its output, or its input next to its output grown for the
+// op that reads it. Good enough to tell nets that fit from others.
+func (g *graph) peak(mapped []bool) int64 {
+	var peak int64
+	for i := range g.Ops {
+		op := &g.Ops[i]
+		if !mapped[i] || g.paddingOnly(op, mapped) {
+			continue
+		}
+		out := g.out(op)
+		ho, wo, _ := dims(out)
+		w := g.window(op)
+		var in, inGrown int64
+		for n := range op.Inputs {
+			t := g.in(op, n)
+			if !activation(t) || isParameter(op, n) {
+				continue
+			}
+			t = g.beforePadding(op.Inputs[n], mapped)
+			in += tile(t)
+			inGrown += grownTile(t, ho, wo, w)
+		}
+		outGrown := tile(out)
+		for _, r := range g.throughPadding(op.Outputs[0], mapped) {
+			reader := &g.Ops[r]
+			y, x, _ := dims(g.out(reader))
+			outGrown = max(outGrown, grownTile(out, y, x, g.window(reader)))
+		}
+		peak = max(peak, inGrown+tile(out), in+outGrown)
+	}
+	return peak
+}
+
+// paddingOnly reports a PAD in y and x whose only reader is a convolution:
+// the convolution does the padding.
+func (g *graph) paddingOnly(op *tflite.Op, mapped []bool) bool {
+	if op.Code != tflite.Pad || len(op.Outputs) == 0 {
+		return false
+	}
+	_, _, ci := dims(g.in(op, 0))
+	_, _, co := dims(g.out(op))
+	readers := g.readers[op.Outputs[0]]
+	if ci != co || len(readers) == 0 {
+		return false
+	}
+	for _, r := range readers {
+		if c := g.Ops[r].Code; !mapped[r] || c != tflite.Conv2D && c != tflite.DepthwiseConv2D {
+			return false
+		}
+	}
+	return true
+}
+
+// beforePadding is the tensor, or what a PAD that holds no tile made it from.
+func (g *graph) beforePadding(t int, mapped []bool) *tflite.Tensor {
+	if p := g.producer[t]; p >= 0 && mapped[p] && g.paddingOnly(&g.Ops[p], mapped) {
+		return g.in(&g.Ops[p], 0)
+	}
+	return &g.Tensors[t]
+}
+
+// throughPadding lists the mapped ops that read a tensor, also through a PAD that holds no tile.
+func (g *graph) throughPadding(t int, mapped []bool) []int {
+	var list []int
+	for _, r := range g.readers[t] {
+		switch {
+		case !mapped[r]:
+		case g.paddingOnly(&g.Ops[r], mapped):
+			list = append(list, g.readers[g.Ops[r].Outputs[0]]...)
+		default:
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// tile is the share in bytes of a tensor that one of the 4 x 4 tiles holds.
+func tile(t *tflite.Tensor) int64 {
+	y, x, z := dims(t)
+	return int64(ceilDiv(y, 4)) * int64(ceilDiv(x, 4)) * roundUp(int64(z), 4)
+}
+
+// grownTile is the tile of an input that a window needs for its tile of a y x x output.
+func grownTile(in *tflite.Tensor, y, x int, w window) int64 {
+	_, _, z := dims(in)
+	h := (ceilDiv(y, 4)-1)*w.strideH + w.kh
+	wd := (ceilDiv(x, 4)-1)*w.strideW + w.kw
+	if w == (window{1, 1, 1, 1}) {
+		return tile(in)
+	}
+	return int64(h) * int64(wd) * roundUp(int64(z), 4)
+}
+
+// ReserveRows is R given as a number, by a flag.
+func ReserveRows(rows int, formula Reserve) (Reserve, error) {
+	if rows < -smallBuffer || rows > absurdRows {
+		return Reserve{}, fmt.Errorf("reserved rows %d: want -%d to %d", rows, smallBuffer, absurdRows)
+	}
+	return Reserve{Rows: rows, Low: rows, High: rows, Source: FromFlag, Certainty: report.Exact, Fits: formula.Fits}, nil
+}
+
+// ReserveFromAvailable derives R from the memory that the compiler printed as
+// available for a model compiled alone (or used + remaining from 2.1 on). Two
+// decimals leave several rows open: if the formula's rows are among them they
+// are taken, else the middle. An error says that no R prints that size.
+func ReserveFromAvailable(size report.Size, formula Reserve, source ReserveSource) (Reserve, error) {
+	const rowOfAllTiles = Tiles * RowBytes
+	// capacity = rowOfAllTiles * (TileRows - R), so low capacity is high R
+	low := int(math.Ceil(TileRows - size.High/rowOfAllTiles))
+	high := int(math.Floor(TileRows - size.Low/rowOfAllTiles))
+	if low > high { // between two rows: the nearest one
+		low = int(math.Round(TileRows - float64(size.Bytes)/rowOfAllTiles))
+		high = low
+	}
+	low, high = max(low, -smallBuffer), min(high, TileRows)
+	if low > high {
+		return Reserve{}, fmt.Errorf("%s is more than the %s an Edge TPU can offer", size.Text, report.FormatSize(rowOfAllTiles*(TileRows+smallBuffer)))
+	}
+	r := Reserve{Rows: (low + high) / 2, Low: low, High: high, Source: source, Certainty: report.Strong, Fits: formula.Fits}
+	if formula.Rows >= low && formula.Rows <= high {
+		r.Rows = formula.Rows
+	}
+	if low == high {
+		r.Certainty = report.Exact
+	}
+	return r, nil
+}
