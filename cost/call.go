@@ -1,94 +1,109 @@
 package cost
 
 import (
-	"errors"
 	"fmt"
+	"math"
 )
 
-// Call is what a call of one model costs, given how many of its packed
-// parameter bytes are cached and streamed. Times are milliseconds, rates
-// bytes per millisecond.
+// Call is what a call of one model costs, given its split. Times in
+// milliseconds, rates in bytes per millisecond.
 type Call struct {
 	// FixedMS is everything of a warm call that no plan changes: transfer of
-	// instructions, input and output, and, only if ComputeIncluded, compute
-	// and host overhead.
+	// instructions, input and output, and (only when ComputeIncluded) compute and host overhead.
 	FixedMS         float64
 	ComputeIncluded bool
-	BytesPerMS      float64 // for loads and for streamed parameters
-	LoadBytes       float64 // instruction bytes of a load
-	OverheadMS      float64 // fixed extra of a call that loads
-	OverlapMS       float64 // part of a load that compute hides
+	BytesPerMS      float64 // transfer rate for loads and for streamed parameters
+	LoadBytes       float64 // instruction bytes of a load, sent besides the cached parameters
+	OverheadMS      float64 // c: fixed extra of a call that loads
+	OverlapMS       float64 // part of a load hidden behind compute
 	Measured        bool    // BytesPerMS comes from the user's own measurement of this model
 }
 
-// Steady is the time of a warm call that streams the given bytes.
-func (c *Call) Steady(streamed int64) float64 {
-	return c.FixedMS + float64(float64(streamed)/c.BytesPerMS)
+// Steady is the time of a warm call, whose cached parameters are on the
+// device, when streamed bytes of parameters are sent with every call. Where
+// streaming stalls compute the true time is longer, so this is a lower bound
+// for convolutions that are streamed.
+func (c Call) Steady(streamed int64) float64 {
+	return c.FixedMS + float64(streamed)/c.BytesPerMS
 }
 
-// Load is what a call takes longer when the cached bytes must be loaded
-// first; 0 when nothing is cached, for then nothing is loaded.
-func (c *Call) Load(cached int64) float64 {
+// Load is what a call takes longer that first has to load its cached bytes;
+// 0 when nothing is cached, for then there is nothing to load.
+func (c Call) Load(cached int64) float64 {
 	if cached == 0 {
 		return 0
 	}
-	return max(0, float64((float64(cached)+c.LoadBytes)/c.BytesPerMS)-c.OverlapMS) + c.OverheadMS
+	return max(0, (float64(cached)+c.LoadBytes)/c.BytesPerMS-c.OverlapMS) + c.OverheadMS
 }
 
 // Cold is the time of a call that finds its parameters gone.
-func (c *Call) Cold(cached, streamed int64) float64 {
+func (c Call) Cold(cached, streamed int64) float64 {
 	return c.Steady(streamed) + c.Load(cached)
 }
 
-// Expected is the mean time of a call that finds its parameters gone with probability miss.
-func (c *Call) Expected(cached, streamed int64, miss float64) float64 {
+// Expected is the mean time of a call that finds its parameters gone with
+// probability miss.
+func (c Call) Expected(cached, streamed int64, miss float64) float64 {
 	return c.Steady(streamed) + float64(miss*c.Load(cached))
 }
 
-// Modelled is the cost of a call before anything was measured: the link's
-// rate, and no compute. All arguments are bytes per call.
-func Modelled(link Link, instructions, input, output float64) Call {
+// Modelled is the cost of a model of which nothing was measured. The
+// instructions, input and output of an inference cross the link once per
+// call; compute is left out (it is the same in every plan) and
+// ComputeIncluded says so.
+func Modelled(link Link, instructionBytes, inputBytes, outputBytes int64) Call {
 	return Call{
-		FixedMS:    (instructions + input + output) / link.BytesPerMS,
+		FixedMS:    float64(instructionBytes+inputBytes+outputBytes) / link.BytesPerMS,
 		BytesPerMS: link.BytesPerMS,
 		LoadBytes:  LoadInstructionBytes,
 		OverheadMS: link.OverheadMS,
 	}
 }
 
-// ErrStreamsLonger says that a measured warm time is shorter than the model's
-// own streaming would take.
-var ErrStreamsLonger = errors.New("the warm time is shorter than streaming the model's own parameters takes")
+// EvidenceError says that measured times contradict each other or the split.
+type EvidenceError struct {
+	Key    string // "steady" or "cold": the measurement to look at
+	Reason string
+}
 
-// Calibrated is the cost of a call from times measured with the model
-// compiled alone: steadyMS warm and, if coldMS is not nil, the first call
-// after the parameters were lost. cached and streamed are the model's packed bytes when compiled alone.
+func (e *EvidenceError) Error() string { return e.Key + " " + e.Reason }
+
+// Calibrated is the cost of a model that was measured alone on the device:
+// steadyMS is its warm time, coldMS (0: not measured) the time of a call that
+// loads first, cachedAlone and streamedAlone are its split, in bytes, when
+// compiled alone.
 //
-// With both times the model gets a transfer rate of its own, (cached + load
-// instructions) / (cold - steady), in which the overhead of a load is contained.
-// Errors: a cold time not above the warm one, a cold time of a model that
-// caches nothing, or (wrapping [ErrStreamsLonger]) times that contradict the sizes.
-func Calibrated(link Link, steadyMS float64, coldMS *float64, cached, streamed int64) (Call, error) {
-	c := Call{
-		ComputeIncluded: true,
-		BytesPerMS:      link.BytesPerMS,
-		LoadBytes:       LoadInstructionBytes,
-		OverheadMS:      link.OverheadMS,
-	}
-	if coldMS != nil {
+// With both times the model gets its own transfer rate, which holds for its
+// loads and its streaming, and the link's overhead is contained in it.
+// With steadyMS alone the link's rate and overhead hold and Measured stays
+// false. The error is an [*EvidenceError].
+func Calibrated(link Link, steadyMS, coldMS float64, cachedAlone, streamedAlone int64) (Call, error) {
+	c := Call{ComputeIncluded: true, BytesPerMS: link.BytesPerMS, LoadBytes: LoadInstructionBytes, OverheadMS: link.OverheadMS}
+	positive := func(ms float64) bool { return ms > 0 && !math.IsInf(ms, 0) }
+	if coldMS != 0 {
 		switch {
-		case *coldMS <= steadyMS:
-			return Call{}, fmt.Errorf("cold %gms is not above steady %gms", *coldMS, steadyMS)
-		case cached == 0:
-			return Call{}, errors.New("nothing of the model is cached when it is compiled alone, so it has no cold time")
+		case !positive(coldMS):
+			return Call{}, &EvidenceError{"cold", fmt.Sprintf("is %g ms: a time of a call is more than 0", coldMS)}
+		case steadyMS == 0:
+			return Call{}, &EvidenceError{"cold", "says nothing without steady: the difference of the two is the load"}
+		case coldMS <= steadyMS:
+			return Call{}, &EvidenceError{"cold", fmt.Sprintf("is %g ms, not more than steady (%g ms): a cold call loads parameters first", coldMS, steadyMS)}
+		case cachedAlone == 0:
+			return Call{}, &EvidenceError{"cold", "says nothing about a model of which nothing is cached when it is compiled alone: it has no load"}
 		}
-		c.BytesPerMS = (float64(cached) + c.LoadBytes) / (*coldMS - steadyMS)
+	}
+	if !positive(steadyMS) {
+		return Call{}, &EvidenceError{"steady", fmt.Sprintf("is %g ms: a time of a call is more than 0", steadyMS)}
+	}
+	if coldMS != 0 {
+		c.BytesPerMS = (float64(cachedAlone) + LoadInstructionBytes) / (coldMS - steadyMS)
 		c.OverheadMS = 0
 		c.Measured = true
 	}
-	streaming := float64(streamed) / c.BytesPerMS
+	streaming := float64(streamedAlone) / c.BytesPerMS
 	if streaming > steadyMS {
-		return Call{}, fmt.Errorf("%w: %gms against %.3gms for %d bytes", ErrStreamsLonger, steadyMS, streaming, streamed)
+		return Call{}, &EvidenceError{"steady", fmt.Sprintf("is %g ms, but the %d bytes streamed with every call alone take %.4g ms at %.4g MB/s: check the link, the unit and the model",
+			steadyMS, streamedAlone, streaming, c.BytesPerMS/1000)}
 	}
 	c.FixedMS = steadyMS - streaming
 	return c, nil

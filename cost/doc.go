@@ -1,10 +1,13 @@
 // Package cost says what a call of a model costs on a device: links, call
-// processes, steady, cold and expected time. It has closed forms only,
-// imports nothing of tpuplan and knows no files.
+// processes, steady, cold and expected time. Closed forms only; it imports
+// nothing of tpuplan and knows no files.
 //
-// A [Call] is built from a [Link] by [Modelled] or from measurements by
-// [Calibrated]; a [Process] says how often a call has to load.
+// Build a [Call] per model, with [Modelled] from a link alone or with
+// [Calibrated] from times that were measured, and a [Process] for the
+// workload, with [Independent] or [Cyclic]. Then [Call.Expected] gives the mean
+// time of a call for any split of the model's parameters.
 //
-// Results are the same on every machine: where a product is added to
-// something it is rounded first, so that no processor fuses the two.
+// Times are milliseconds, sizes bytes, rates bytes per millisecond; 1 MB/s is
+// 1000 bytes per millisecond. Results are the same on every machine: no
+// expression here leaves the compiler a choice to fuse a product with a sum.
 package cost

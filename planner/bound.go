@@ -1,0 +1,123 @@
+package planner
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tpuplan/tpuplan/compile"
+)
+
+// A relaxation bounds the cost of a group from below: parts may be cached in
+// fractions, wherever rows are free, and every model gets for its cached bytes the best rate it
+// could get at all. The cost of a model as a function of its cached bytes C
+// falls from its value at C = 0 nowhere faster than by rate x C, where rate
+// is the largest mean gain per byte over all C: a load has a fixed part, so
+// that caching little can cost more than streaming all. The best fractional choice under one
+// capacity is greedy by gain per row (the fractional knapsack, Dantzig 1957).
+// Nothing here assumes that more room caches more.
+type relaxation struct {
+	base  []float64 // cost of each model with nothing cached
+	items []gain    // by gain per row, best first
+}
+
+// gain is a part that may be cached: what caching it saves at most.
+type gain struct {
+	model int
+	rows  int
+	worth float64
+}
+
+// relax prepares the bound of a group with the given misses.
+func (f *field) relax(group set, reserved int, miss []float64) *relaxation {
+	r := &relaxation{base: make([]float64, f.n)}
+	room := compile.PoolRows(reserved)
+	for _, m := range members(group) {
+		r.base[m] = f.modelCost(m, 0, f.total[m], miss[m])
+		var cacheable int64
+		for i := range f.loads[m].Parts {
+			if part := &f.loads[m].Parts[i]; part.Rows <= room {
+				cacheable += part.Bytes
+			}
+		}
+		rate := f.bestRate(m, cacheable, miss[m], r.base[m])
+		if rate <= 0 {
+			continue
+		}
+		for i := range f.loads[m].Parts {
+			part := &f.loads[m].Parts[i]
+			switch {
+			case part.Rows > room:
+			case part.Rows <= 0:
+				r.base[m] -= rate * float64(part.Bytes)
+			default:
+				r.items = append(r.items, gain{m, part.Rows, rate * float64(part.Bytes)})
+			}
+		}
+	}
+	slices.SortStableFunc(r.items, func(a, b gain) int {
+		return cmp.Compare(b.worth/float64(b.rows), a.worth/float64(a.rows))
+	})
+	return r
+}
+
+// bestRate is the largest gain per cached byte over all numbers of cached
+// bytes up to cacheable. The gain is piecewise linear in them, so its
+// largest mean lies at a corner: where compute stops hiding the load, or at the end.
+func (f *field) bestRate(m int, cacheable int64, miss, base float64) float64 {
+	best := 0.0
+	call := &f.model(m).Call
+	for _, c := range []int64{cacheable, 1, int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes), int64(call.OverlapMS*call.BytesPerMS-call.LoadBytes) + 1} {
+		if c > 0 && c <= cacheable {
+			best = max(best, (base-f.modelCost(m, c, f.total[m]-c, miss))/float64(c))
+		}
+	}
+	return best
+}
+
+// bound is the least cost that the models of rest can have when free rows are
+// left. A part of more rows than are free now will not be cached later either.
+func (r *relaxation) bound(rest set, free int) float64 {
+	b := 0.0
+	for _, m := range members(rest) {
+		b += r.base[m]
+	}
+	largest := free
+	for i := range r.items {
+		g := &r.items[i]
+		if g.rows > largest || !rest.Has(g.model) {
+			continue
+		}
+		if g.rows >= free {
+			return b - float64(g.worth*float64(free)/float64(g.rows))
+		}
+		b -= g.worth
+		free -= g.rows
+	}
+	return b
+}
+
+// tieBound bounds a 16.0 group by what Ties says about every order.
+func (f *field) tieBound(info *compile.TieInfo, list []int, miss []float64) float64 {
+	costs := make([]float64, f.n)
+	for i, m := range list {
+		c := f.modelCost(m, info.Low[i], f.total[m]-info.Low[i], miss[m])
+		for _, cached := range f.corners(m, info.Low[i], info.High[i]) {
+			c = min(c, f.modelCost(m, cached, f.total[m]-cached, miss[m]))
+		}
+		costs[m] = c
+	}
+	return sum(costs)
+}
+
+// corners are the numbers of cached bytes in [low, high] at which a model's cost can be least.
+func (f *field) corners(m int, low, high int64) []int64 {
+	call := &f.model(m).Call
+	hidden := int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes)
+	list := []int64{low, high}
+	for _, c := range []int64{1, hidden, hidden + 1} {
+		if c > low && c < high {
+			list = append(list, c)
+		}
+	}
+	return list
+}

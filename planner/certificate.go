@@ -1,0 +1,45 @@
+package planner
+
+import "errors"
+
+// Status says what is known about a plan. The words are the machine interface's.
+type Status string
+
+// Statuses.
+const (
+	Optimal    Status = "optimal"    // no plan is better, under the cost model
+	Feasible   Status = "feasible"   // a plan, and a bound that it does not reach
+	Infeasible Status = "infeasible" // no plan satisfies the pins
+	UnknownSt  Status = "unknown"    // no plan was found, which proves nothing
+)
+
+// Early reports whether the search ended before it could prove anything.
+func (s Status) Early() bool { return s == Feasible || s == UnknownSt }
+
+// Err is nil if there is a plan, else what is in its place.
+func (s Status) Err() error {
+	switch s {
+	case Optimal, Feasible:
+		return nil
+	case Infeasible:
+		return errors.New("no plan satisfies the pins")
+	default:
+		return errors.New("no plan was found")
+	}
+}
+
+// What stops a search early (Certificate.Limit).
+const (
+	LimitNodes       = "nodes"       // the node budget
+	LimitInterrupted = "interrupted" // the context
+)
+
+// Certificate is the evidence for a plan's quality.
+type Certificate struct {
+	Status Status
+	Bound  float64          // no plan is below it
+	Gap    float64          // (value-bound)/value, 0 if value is 0
+	Nodes  int64            // models placed: one per model of every invocation whose split was computed or extended
+	Limit  string           // what stopped the search early: "", LimitNodes, LimitInterrupted
+	Pruned map[string]int64 // per rule of Options how often it cut the search; a rule that never did is absent
+}

@@ -1,0 +1,183 @@
+package planner
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tpuplan/tpuplan/compile"
+)
+
+// Evaluate says what a given decision gives: groups of indexes into
+// Problem.Models, each in command-line order. The certificate's status is
+// unknown. The error says which model is missing, doubled or pinned otherwise.
+func Evaluate(p *Problem, groups [][]int) (*Plan, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	f := newField(p)
+	number := make([]int, f.n)
+	for i, at := range f.at {
+		number[at] = i
+	}
+	var seen set
+	var named [][]int
+	for _, g := range groups {
+		var order []int
+		for _, at := range g {
+			if at < 0 || at >= f.n {
+				return nil, fmt.Errorf("the groups name model %d of %d", at, f.n)
+			}
+			if seen.Has(number[at]) {
+				return nil, fmt.Errorf("model %q is in two places", p.Models[at].Name)
+			}
+			seen = seen.With(number[at])
+			order = append(order, number[at])
+		}
+		if len(order) == 0 {
+			return nil, errors.New("a group is empty")
+		}
+		if !f.allowed(setOf(order)) || !f.orderAllowed(order) {
+			return nil, fmt.Errorf("the group of %q violates a pin", p.Models[g[0]].Name)
+		}
+		named = append(named, order)
+	}
+	if seen != f.all {
+		for m := range f.n {
+			if !seen.Has(m) {
+				return nil, fmt.Errorf("model %q is in no group", f.model(m).Name)
+			}
+		}
+	}
+	plan := f.plan(named)
+	plan.Certificate.Status = UnknownStatus
+	return plan, nil
+}
+
+// plan works out everything about a partition into ordered groups.
+func (f *field) plan(groups [][]int) *Plan {
+	p := f.problem
+	plan := &Plan{Models: make([]Outcome, f.n)}
+	groups = slices.Clone(groups)
+	slices.SortFunc(groups, func(a, b []int) int { return cmp.Compare(slices.Min(a), slices.Min(b)) })
+	device := DevicePlan{Name: p.Devices[0].Name}
+	costs := make([]float64, f.n)
+	for _, order := range groups {
+		set := setOf(order)
+		g := Group{Reserved: f.reserved(set)}
+		loads := make([]*compile.Load, len(order))
+		for i, m := range order {
+			loads[i] = f.loads[m]
+			g.Models = append(g.Models, f.at[m])
+			g.Name = cmp.Or(g.Name, f.labels[m])
+		}
+		miss := f.misses(set)
+		for i, s := range compile.Allocate(p.Version, g.Reserved, loads) {
+			m := order[i]
+			costs[m] = f.modelCost(m, s.Cached, s.Streamed, miss[m])
+			x := Outcome{Split: s}
+			if s.Cached > 0 {
+				x.Miss = miss[m]
+			}
+			call := &f.model(m).Call
+			x.SteadyMS = call.Steady(s.Streamed)
+			x.ColdMS = call.Cold(s.Cached, s.Streamed)
+			x.ExpectedMS = call.Expected(s.Cached, s.Streamed, x.Miss)
+			plan.Models[f.at[m]] = x
+			g.Rows += s.Rows
+		}
+		g.Rows = min(g.Rows, compile.PoolRows(g.Reserved)) // copies of one model in 16.0 count what each says
+		g.OrderTies = f.orderTies(order, g.Reserved, miss)
+		device.Groups = append(device.Groups, g)
+	}
+	nameGroups(&device)
+	plan.Devices = []DevicePlan{device}
+	plan.Value = sum(costs)
+	for _, b := range f.baselines() {
+		plan.Baselines = append(plan.Baselines, f.baseline(b))
+	}
+	return plan
+}
+
+// orderTies reports whether this order of a 16.0 group does better than the
+// order by name would, which only a tie can do.
+func (f *field) orderTies(order []int, reserved int, miss []float64) bool {
+	if f.problem.Version.Sequential() || len(order) == 1 {
+		return false
+	}
+	byName, ok := f.firstOrder(setOf(order), members(setOf(order)))
+	return ok && below(f.orderCost(order, reserved, miss), f.orderCost(byName, reserved, miss))
+}
+
+// nameGroups names the groups that have no label: DEVICE-1, DEVICE-2 ...
+func nameGroups(d *DevicePlan) {
+	used := map[string]bool{}
+	for i := range d.Groups {
+		used[d.Groups[i].Name] = true
+	}
+	n := 0
+	for i := range d.Groups {
+		for d.Groups[i].Name == "" {
+			if n++; !used[fmt.Sprintf("%s-%d", d.Name, n)] {
+				d.Groups[i].Name = fmt.Sprintf("%s-%d", d.Name, n)
+			}
+		}
+	}
+}
+
+// rule is what a user without a planner would do.
+type rule struct {
+	name   string
+	groups [][]int
+}
+
+// asGiven is the baseline that depends on how the problem lists its models.
+const asGiven = "as-given"
+
+func (f *field) rule(name string) rule {
+	for _, r := range f.baselines() {
+		if r.name == name {
+			return r
+		}
+	}
+	return rule{}
+}
+
+// baselines are the rules every plan is compared with.
+func (f *field) baselines() []rule {
+	all := members(f.all)
+	var separate [][]int
+	for _, m := range all {
+		separate = append(separate, []int{m})
+	}
+	given := make([]int, f.n)
+	for i, at := range f.at {
+		given[at] = i
+	}
+	ascending := f.bySize(all)
+	descending := f.sortedBy(all, func(a, b int) int { return cmp.Compare(f.total[b], f.total[a]) })
+	return []rule{
+		{"separate", separate},
+		{asGiven, [][]int{given}},
+		{"by-rate", [][]int{f.byRate(all)}},
+		{"by-size-ascending", [][]int{ascending}},
+		{"by-size-descending", [][]int{descending}},
+	}
+}
+
+func (f *field) baseline(r rule) Baseline {
+	b := Baseline{Name: r.name, Feasible: true}
+	costs := make([]float64, f.n)
+	for _, order := range r.groups {
+		g := setOf(order)
+		b.Feasible = b.Feasible && f.allowed(g) && f.orderAllowed(order)
+		miss := f.misses(g)
+		for i, s := range f.sharesOf(f.reserved(g), order) {
+			m := order[i]
+			costs[m] = f.modelCost(m, s.Cached, s.Streamed, miss[m])
+		}
+	}
+	b.Value = sum(costs)
+	return b
+}

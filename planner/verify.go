@@ -1,0 +1,273 @@
+package planner
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/cost"
+)
+
+// verifyTolerance is the relative difference that two ways of summing the same numbers may have.
+const verifyTolerance = 1e-9
+
+// Verify works a plan out anew, by definition and without any code of the
+// search, and says which rule it breaks: every model in exactly one place,
+// pins, reserve, split, misses, times, value, baselines, bound and gap. nil
+// means that the plan is what it says it is; that no better one exists is
+// proved by the search alone. A plan of status infeasible must be empty.
+func Verify(p *Problem, plan *Plan) error {
+	if plan.Certificate.Status == Infeasible {
+		if len(plan.Devices) > 0 || len(plan.Models) > 0 {
+			return fmt.Errorf("the plan is infeasible but not empty")
+		}
+		return nil
+	}
+	if len(plan.Models) != len(p.Models) {
+		return fmt.Errorf("%d outcomes for %d models", len(plan.Models), len(p.Models))
+	}
+	if len(plan.Devices) != len(p.Devices) {
+		return fmt.Errorf("%d devices planned, the problem has %d", len(plan.Devices), len(p.Devices))
+	}
+	groupOf := make([]int, len(p.Models)) // 1 + number of the group
+	count := 0
+	names := map[string]bool{}
+	for d, device := range plan.Devices {
+		if device.Name != p.Devices[d].Name {
+			return fmt.Errorf("device %q is called %q", p.Devices[d].Name, device.Name)
+		}
+		for _, g := range device.Groups {
+			count++
+			if names[g.Name] || g.Name == "" {
+				return fmt.Errorf("group name %q is empty or used twice", g.Name)
+			}
+			names[g.Name] = true
+			if len(g.Models) == 0 {
+				return fmt.Errorf("group %q is empty", g.Name)
+			}
+			for _, m := range g.Models {
+				if m < 0 || m >= len(p.Models) {
+					return fmt.Errorf("group %q holds model %d of %d", g.Name, m, len(p.Models))
+				}
+				if groupOf[m] != 0 {
+					return fmt.Errorf("model %q is in two places", p.Models[m].Name)
+				}
+				groupOf[m] = count
+			}
+		}
+	}
+	for m, g := range groupOf {
+		if g == 0 {
+			return fmt.Errorf("model %q is in no group", p.Models[m].Name)
+		}
+	}
+	for _, device := range plan.Devices {
+		for i := range device.Groups {
+			if err := verifyGroup(p, plan, &device.Groups[i], groupOf); err != nil {
+				return err
+			}
+		}
+	}
+	if err := verifyPins(p, plan, groupOf); err != nil {
+		return err
+	}
+	return verifyValues(p, plan)
+}
+
+// verifyPins checks labels and order pins against the groups.
+func verifyPins(p *Problem, plan *Plan, groupOf []int) error {
+	for i := range p.Models {
+		for j := range p.Models {
+			a, b := &p.Models[i], &p.Models[j]
+			if a.Group == "" || b.Group == "" {
+				continue
+			}
+			if (a.Group == b.Group) != (groupOf[i] == groupOf[j]) {
+				return fmt.Errorf("pin group: models %q (%s) and %q (%s)", a.Name, a.Group, b.Name, b.Group)
+			}
+		}
+	}
+	for _, device := range plan.Devices {
+		for _, g := range device.Groups {
+			for at, m := range g.Models {
+				for _, later := range p.Models[m].Before {
+					if k := slices.Index(g.Models, later); k >= 0 && k < at {
+						return fmt.Errorf("pin order_before: %q stands after %q", p.Models[m].Name, p.Models[later].Name)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func verifyGroup(p *Problem, plan *Plan, g *Group, groupOf []int) error {
+	rows := p.Models[g.Models[0]].Reserved
+	var loads []*compile.Load
+	for _, m := range g.Models {
+		rows = max(rows, p.Models[m].Reserved)
+		loads = append(loads, &p.Models[m].Load)
+	}
+	if g.Reserved != rows {
+		return fmt.Errorf("group %q reserves %d rows, its members need %d", g.Name, g.Reserved, rows)
+	}
+	splits := compile.Allocate(p.Version, rows, loads)
+	for i, m := range g.Models {
+		x, name := &plan.Models[m], p.Models[m].Name
+		if x.Split.Cached != splits[i].Cached || x.Split.Streamed != splits[i].Streamed || x.Split.Rows != splits[i].Rows {
+			return fmt.Errorf("model %q: split %d + %d bytes, the compiler would give %d + %d", name, x.Split.Cached, x.Split.Streamed, splits[i].Cached, splits[i].Streamed)
+		}
+		miss := 0.0
+		if splits[i].Cached > 0 {
+			miss = verifyMiss(p, m, groupOf)
+		}
+		call := p.Models[m].Call
+		steady := call.FixedMS + float64(splits[i].Streamed)/call.BytesPerMS
+		cold := steady
+		if splits[i].Cached > 0 {
+			cold += math.Max(0, (float64(splits[i].Cached)+call.LoadBytes)/call.BytesPerMS-call.OverlapMS) + call.OverheadMS
+		}
+		for _, n := range []struct {
+			what      string
+			got, want float64
+		}{
+			{"miss", x.Miss, miss},
+			{"steady", x.SteadyMS, steady},
+			{"cold", x.ColdMS, cold},
+			{"expected", x.ExpectedMS, steady + miss*(cold-steady)},
+		} {
+			if differ(n.got, n.want) {
+				return fmt.Errorf("model %q: %s %v, want %v", name, n.what, n.got, n.want)
+			}
+		}
+	}
+	return nil
+}
+
+// verifyMiss is the definition: foreign are the models of other groups.
+func verifyMiss(p *Problem, m int, groupOf []int) float64 {
+	var foreign cost.Set
+	q := 0.0
+	for o := range p.Models {
+		if groupOf[o] != groupOf[m] {
+			foreign |= 1 << o
+			q += p.Models[o].Share
+		}
+	}
+	if p.Process != nil {
+		return p.Process.Miss(m, foreign)
+	}
+	if q == 0 {
+		return 0
+	}
+	return q / (p.Models[m].Share + q)
+}
+
+// verifyValues checks the objective, the baselines' order of names and the certificate.
+func verifyValues(p *Problem, plan *Plan) error {
+	value := 0.0
+	for m := range p.Models {
+		x := &plan.Models[m]
+		if p.Objective == ByteHits {
+			value += p.Models[m].Share * (float64(x.Split.Streamed) + x.Miss*float64(x.Split.Cached))
+		} else {
+			value += p.Models[m].Share * x.ExpectedMS
+		}
+	}
+	if differ(plan.Value, value) {
+		return fmt.Errorf("value %v, the outcomes give %v", plan.Value, value)
+	}
+	want := []string{"separate", "as-given", "by-rate", "by-size-ascending", "by-size-descending"}
+	c := &plan.Certificate
+	for i, b := range plan.Baselines {
+		if len(plan.Baselines) != len(want) || b.Name != want[i] {
+			return fmt.Errorf("baseline %d is %q", i, b.Name)
+		}
+		if v := verifyBaseline(p, b.Name); differ(b.Value, v) {
+			return fmt.Errorf("baseline %s: %v, want %v", b.Name, b.Value, v)
+		}
+		if c.Status == UnknownStatus {
+			continue // a given plan may be worse than a baseline
+		}
+		if b.Feasible && b.Value < plan.Value && differ(b.Value, plan.Value) {
+			return fmt.Errorf("baseline %s is better than the plan: %v against %v", b.Name, b.Value, plan.Value)
+		}
+	}
+	switch {
+	case c.Status == UnknownStatus:
+		return nil
+	case c.Bound > plan.Value && differ(c.Bound, plan.Value):
+		return fmt.Errorf("bound %v is above the value %v", c.Bound, plan.Value)
+	case plan.Value > 0 && math.Abs(c.Gap-(plan.Value-c.Bound)/plan.Value) > verifyTolerance:
+		return fmt.Errorf("gap %v with bound %v and value %v", c.Gap, c.Bound, plan.Value)
+	case c.Status == Optimal && (c.Gap != 0 || c.Limit != ""):
+		return fmt.Errorf("optimal with gap %v and limit %q", c.Gap, c.Limit)
+	case c.Status != Optimal && c.Status != Feasible:
+		return fmt.Errorf("status %q", c.Status)
+	}
+	return nil
+}
+
+// verifyBaseline works a baseline out from its name.
+func verifyBaseline(p *Problem, name string) float64 {
+	order := make([]int, len(p.Models))
+	for i := range order {
+		order[i] = i
+	}
+	size := func(m int) int64 { return p.Models[m].Load.Bytes() }
+	precedes := map[string]func(a, b int) bool{
+		"by-rate":            func(a, b int) bool { return p.Models[a].Share > p.Models[b].Share },
+		"by-size-ascending":  func(a, b int) bool { return size(a) < size(b) },
+		"by-size-descending": func(a, b int) bool { return size(a) > size(b) },
+	}[name]
+	if precedes != nil {
+		slices.SortFunc(order, func(a, b int) int {
+			switch {
+			case precedes(a, b):
+				return -1
+			case precedes(b, a):
+				return 1
+			case p.Models[a].Name < p.Models[b].Name:
+				return -1
+			}
+			return 1
+		})
+	}
+	groupOf := make([]int, len(p.Models))
+	groups := [][]int{order}
+	if name == "separate" {
+		groups = nil
+		for m := range p.Models {
+			groupOf[m] = m
+			groups = append(groups, []int{m})
+		}
+	}
+	value := 0.0
+	for _, g := range groups {
+		rows := p.Models[g[0]].Reserved
+		var loads []*compile.Load
+		for _, m := range g {
+			rows = max(rows, p.Models[m].Reserved)
+			loads = append(loads, &p.Models[m].Load)
+		}
+		for i, s := range compile.Allocate(p.Version, rows, loads) {
+			m := &p.Models[g[i]]
+			miss := verifyMiss(p, g[i], groupOf)
+			if p.Objective == ByteHits {
+				value += m.Share * (float64(s.Streamed) + miss*float64(s.Cached))
+				continue
+			}
+			t := m.Call.FixedMS + float64(s.Streamed)/m.Call.BytesPerMS
+			if s.Cached > 0 {
+				t += miss * (math.Max(0, (float64(s.Cached)+m.Call.LoadBytes)/m.Call.BytesPerMS-m.Call.OverlapMS) + m.Call.OverheadMS)
+			}
+			value += m.Share * t
+		}
+	}
+	return value
+}
+
+func differ(a, b float64) bool {
+	return math.Abs(a-b) > verifyTolerance*math.Max(1e-3, math.Max(math.Abs(a), math.Abs(b)))
+}
