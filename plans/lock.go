@@ -1,0 +1,444 @@
+package plans
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/emit"
+	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/planner"
+)
+
+// lockSchema names the format of a lock; fields are only added to it.
+const (
+	lockSchemaPrefix = "tpuplan/lock/v"
+	lockVersion      = 1
+)
+
+// maxLockBytes is far above any lock.
+const maxLockBytes = 16 << 20
+
+// Number is a floating-point number of a lock, written with 12 significant
+// digits: fewer than a float64 has, so that machines whose last bits differ
+// write the same bytes.
+type Number float64
+
+func (n Number) text() string { return strconv.FormatFloat(float64(n), 'g', 12, 64) }
+
+// MarshalJSON writes the number; NaN and infinities are errors.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if math.IsNaN(float64(n)) || math.IsInf(float64(n), 0) {
+		return nil, fmt.Errorf("%v has no place in a lock", float64(n))
+	}
+	return []byte(n.text()), nil
+}
+
+// Lock is the record of a plan that is kept beside it: what was decided, and
+// on what evidence. It holds no times of day, no machine's name and no
+// absolute path that the plan does not have, so that the same plan and models
+// give the same bytes everywhere.
+type Lock struct {
+	Schema   string   `json:"schema"` // "tpuplan/lock/v1"
+	Decision Decision `json:"decision"`
+	Evidence Evidence `json:"evidence"`
+}
+
+// Decision is what the build depends on. The command is the plan's: one that a
+// flag or EDGETPU_COMPILER sets belongs to a machine, and a lock must not
+// change from one machine to the next.
+type Decision struct {
+	Compiler string         `json:"compiler"` // version
+	Command  []string       `json:"command"`
+	Flags    []string       `json:"flags"`
+	OutDir   string         `json:"out_dir"`
+	Devices  []LockedDevice `json:"devices"`
+}
+
+// LockedDevice is what one device holds.
+type LockedDevice struct {
+	Name   string        `json:"name"`
+	Groups []LockedGroup `json:"groups"` // in the planner's order
+}
+
+// LockedGroup is one compiler invocation.
+type LockedGroup struct {
+	Name   string   `json:"name"`
+	Models []string `json:"models"` // names in command-line order
+	Files  []string `json:"files"`  // their files, slash paths as in the plan
+	Argv   []string `json:"argv"`
+}
+
+// Evidence is what the decision was derived from.
+type Evidence struct {
+	PlanSHA256 string          `json:"plan_sha256"` // of the plan's meaning, see meaning
+	Objective  LockedObjective `json:"objective"`
+	Status     string          `json:"status"`
+	Bound      Number          `json:"bound"`
+	Gap        Number          `json:"gap"`
+	Nodes      int64           `json:"nodes"`
+	Limit      string          `json:"limit,omitempty"` // what stopped the search early
+	Devices    []LockedLink    `json:"devices"`
+	Groups     []LockedRows    `json:"groups"`
+	Models     []LockedModel   `json:"models"` // sorted by name
+}
+
+// LockedObjective is what was minimised, and how far.
+type LockedObjective struct {
+	Kind  string `json:"kind"`
+	Value Number `json:"value"`
+	Unit  string `json:"unit"`
+}
+
+// LockedLink is the link of a device.
+type LockedLink struct {
+	Name       string `json:"name"`
+	Link       string `json:"link"`
+	MBPerS     Number `json:"mb_per_s"`
+	OverheadMS Number `json:"overhead_ms"`
+}
+
+// LockedRows is the memory of a group.
+type LockedRows struct {
+	Name         string `json:"name"`
+	ReservedRows int    `json:"reserved_rows"`
+	Rows         int    `json:"rows"`
+}
+
+// LockedModel is what was known and predicted of a model.
+type LockedModel struct {
+	Name            string `json:"name"`
+	SHA256          string `json:"sha256"`
+	FileBytes       int64  `json:"file_bytes"`
+	Share           Number `json:"share"`
+	ReservedRows    int    `json:"reserved_rows"`
+	ReservedLow     int    `json:"reserved_rows_low"`
+	ReservedHigh    int    `json:"reserved_rows_high"`
+	ReservedSource  string `json:"reserved_rows_source"`
+	ParameterBytes  int64  `json:"parameter_bytes"`
+	CachedBytes     int64  `json:"cached_bytes"`
+	StreamedBytes   int64  `json:"streamed_bytes"`
+	SteadyMS        Number `json:"steady_ms"`
+	ColdMS          Number `json:"cold_ms"`
+	ExpectedMS      Number `json:"expected_ms"`
+	LoadsPerCall    Number `json:"loads_per_call"`
+	ComputeIncluded bool   `json:"compute_included"`
+	Source          string `json:"source"`
+	Certainty       string `json:"certainty"`
+}
+
+// NewLock records an answer to a resolved plan.
+func NewLock(r *Resolved, answer *planner.Plan) *Lock {
+	plan := r.Plan
+	l := &Lock{
+		Schema: fmt.Sprint(lockSchemaPrefix, lockVersion),
+		Decision: Decision{
+			Compiler: r.Version.String(), Command: plan.Compiler.Command,
+			Flags: append([]string{}, plan.Compiler.Flags...), OutDir: plan.Compiler.OutDir,
+		},
+		Evidence: Evidence{
+			PlanSHA256: plan.meaning(),
+			Objective:  LockedObjective{plan.Objective.String(), Number(answer.Value), plan.Objective.Unit()},
+			Status:     string(answer.Certificate.Status), Bound: Number(answer.Certificate.Bound), Gap: Number(answer.Certificate.Gap),
+			Nodes: answer.Certificate.Nodes, Limit: answer.Certificate.Limit,
+			Groups: []LockedRows{},
+		},
+	}
+	rule := make([]report.Certainty, len(r.Files))
+	for _, d := range answer.Devices {
+		device := LockedDevice{Name: d.Name, Groups: []LockedGroup{}}
+		for _, g := range d.Groups {
+			group := LockedGroup{Name: g.Name}
+			for _, i := range g.Models {
+				group.Models = append(group.Models, plan.Models[i].Name)
+				group.Files = append(group.Files, plan.Models[i].File)
+				rule[i] = compile.AllocatorCertainty(r.Version, len(g.Models))
+			}
+			group.Argv = l.Decision.argv(&group)
+			device.Groups = append(device.Groups, group)
+			l.Evidence.Groups = append(l.Evidence.Groups, LockedRows{g.Name, g.Reserved, g.Rows})
+		}
+		l.Decision.Devices = append(l.Decision.Devices, device)
+	}
+	for _, d := range plan.Devices {
+		l.Evidence.Devices = append(l.Evidence.Devices, LockedLink{d.Name, d.Link.Name, Number(d.Link.BytesPerMS / 1000), Number(d.Link.OverheadMS)})
+	}
+	for i, f := range r.Files {
+		outcome, model := &answer.Models[i], &r.Problem.Models[i]
+		source := "modelled"
+		if model.Call.ComputeIncluded {
+			source = "measured"
+		}
+		l.Evidence.Models = append(l.Evidence.Models, LockedModel{
+			Name: f.Name, SHA256: f.SHA256, FileBytes: f.Bytes, Share: Number(model.Share),
+			ReservedRows: f.Reserve.Rows, ReservedLow: f.Reserve.Low, ReservedHigh: f.Reserve.High, ReservedSource: string(f.Reserve.Source),
+			ParameterBytes: model.Load.Bytes(), CachedBytes: outcome.Split.Cached, StreamedBytes: outcome.Split.Streamed,
+			SteadyMS: Number(outcome.SteadyMS), ColdMS: Number(outcome.ColdMS), ExpectedMS: Number(outcome.ExpectedMS), LoadsPerCall: Number(outcome.Miss),
+			ComputeIncluded: model.Call.ComputeIncluded, Source: source, Certainty: f.Analysis.Certainty.Weaker(rule[i]).String(),
+		})
+	}
+	slices.SortFunc(l.Evidence.Models, func(a, b LockedModel) int { return cmp.Compare(a.Name, b.Name) })
+	return l
+}
+
+func (d *Decision) argv(g *LockedGroup) []string {
+	i := compile.Invocation{Command: d.Command, Flags: d.Flags, OutDir: d.OutDir, Group: g.Name, Files: g.Files}
+	return i.Argv()
+}
+
+// meaning is the hash of what a plan says. Comments, spelling ("60/min" for
+// "1/s") and the order of models do not change it.
+func (p *Plan) meaning() string {
+	h := sha256.New()
+	// Every item ends in a line feed, which no name or path can hold.
+	say := func(items ...string) {
+		for _, s := range items {
+			io.WriteString(h, s+"\n")
+		}
+	}
+	words := func(list []string) { say(append([]string{strconv.Itoa(len(list))}, list...)...) }
+	optional := func(ms *float64) string {
+		if ms == nil {
+			return ""
+		}
+		return Number(*ms).text()
+	}
+	say(p.Compiler.Version.String(), p.Compiler.OutDir, p.Objective.String(), strconv.FormatBool(p.ByRate))
+	words(p.Compiler.Flags)
+	words(p.Compiler.Command)
+	for _, d := range p.Devices {
+		say("device", d.Name, Number(d.Link.BytesPerMS).text(), Number(d.Link.OverheadMS).text())
+	}
+	models := slices.Clone(p.Models)
+	slices.SortFunc(models, func(a, b Model) int { return cmp.Compare(a.Name, b.Name) })
+	for _, m := range models {
+		available := ""
+		if m.Available != nil {
+			available = Number(m.Available.Low).text() + " " + Number(m.Available.High).text()
+		}
+		say("model", m.Name, m.File, Number(m.Calls).text(), m.Group, available, optional(m.SteadyMS), optional(m.ColdMS))
+		words(slices.Sorted(slices.Values(m.OrderBefore)))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Bytes is the lock as it is written: JSON in a fixed form, with a line feed at the end.
+func (l *Lock) Bytes() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(l); err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// WriteLock writes a lock so that the path holds either the old contents or
+// the new ones, whatever happens. A file that holds the same bytes already is
+// not touched, so that build systems see no change.
+func WriteLock(path string, l *Lock) error {
+	data, err := l.Bytes()
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+		return fmt.Errorf("%s: not written, what was there is untouched: %w", path, bareError(err))
+	}
+	return nil
+}
+
+// ReadLock reads a lock. A missing file wraps [fs.ErrNotExist]. Fields that
+// this version does not know are ignored, a newer format is an error.
+func ReadLock(path string) (*Lock, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: no such lock: %w", path, fs.ErrNotExist)
+		}
+		return nil, fmt.Errorf("%s: %w", path, bareError(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxLockBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, bareError(err))
+	}
+	return ParseLock(path, data)
+}
+
+// ParseLock reads the contents of a lock; the name is used in messages.
+func ParseLock(name string, data []byte) (*Lock, error) {
+	const again = "run tpuplan optimize again, or take the file from version control"
+	bad := func(format string, args ...any) (*Lock, error) {
+		return nil, fmt.Errorf("%s: %s (%s)", name, fmt.Sprintf(format, args...), again)
+	}
+	badAt := func(offset int64, message string) (*Lock, error) {
+		line, col := position(string(data), int(offset))
+		return nil, fmt.Errorf("%s:%d:%d: %s (%s)", name, line, col, message, again)
+	}
+	if len(data) > maxLockBytes {
+		return bad("larger than %s, which no lock is", report.FormatSize(maxLockBytes))
+	}
+	if i := bytes.Index(data, []byte("<<<<<<< ")); i == 0 || i > 0 && data[i-1] == '\n' {
+		return badAt(int64(i), "an unresolved merge")
+	}
+	syntax := func(err error) (*Lock, error) {
+		if e := (*json.SyntaxError)(nil); errors.As(err, &e) {
+			// The offset counts the byte that is wrong; at the end there is none.
+			return badAt(max(0, min(e.Offset, int64(len(data)))-1), "not a lock: "+e.Error())
+		}
+		if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
+			return badAt(max(0, e.Offset-1), fmt.Sprintf("not a lock: %s holds a JSON %s", e.Field, e.Value))
+		}
+		return bad("not a lock: %v", err)
+	}
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return syntax(err)
+	}
+	digits, ok := strings.CutPrefix(head.Schema, lockSchemaPrefix)
+	version, err := strconv.Atoi(digits)
+	switch {
+	case !ok || err != nil || version < 1:
+		return bad("not a lock: its schema is %s, want \"%s%d\"", quote(head.Schema), lockSchemaPrefix, lockVersion)
+	case version > lockVersion:
+		return nil, fmt.Errorf("%s: written by a newer tpuplan, in format v%d; this one reads up to v%d (use that tpuplan, or delete the lock and run tpuplan optimize)", name, version, lockVersion)
+	}
+	l := &Lock{}
+	if err := json.Unmarshal(data, l); err != nil {
+		return syntax(err)
+	}
+	if err := l.check(); err != nil {
+		return bad("%v", err)
+	}
+	return l, nil
+}
+
+// check tests what build files and messages rely on: a lock may have been edited.
+func (l *Lock) check() error {
+	if _, err := compile.ParseVersion(l.Decision.Compiler); err != nil {
+		return err
+	}
+	if len(l.Decision.Command) == 0 || l.Decision.OutDir == "" {
+		return errors.New("it has no compiler command or no out_dir")
+	}
+	known := map[string]bool{}
+	for _, m := range l.Evidence.Models {
+		known[m.Name] = true
+	}
+	placed := map[string]bool{}
+	groups := map[string]bool{}
+	for _, d := range l.Decision.Devices {
+		for _, g := range d.Groups {
+			if !fileNamePart(g.Name) || len(g.Name) > maxText || groups[g.Name] {
+				return fmt.Errorf("the name of group %s is unusable or taken", quote(g.Name))
+			}
+			groups[g.Name] = true
+			if len(g.Models) == 0 || len(g.Files) != len(g.Models) {
+				return fmt.Errorf("group %s has %d models and %d files", quote(g.Name), len(g.Models), len(g.Files))
+			}
+			for i, m := range g.Models {
+				if placed[m] || !known[m] {
+					return fmt.Errorf("model %s is in two groups or has no evidence", quote(m))
+				}
+				placed[m] = true
+				if plainText(g.Files[i]) != nil || path.Clean(g.Files[i]) != g.Files[i] {
+					return fmt.Errorf("model %s: %s is no path of a plan", quote(m), quote(g.Files[i]))
+				}
+			}
+			if want := l.Decision.argv(&g); !slices.Equal(want, g.Argv) {
+				return fmt.Errorf("the argv of group %s is not that of its models", quote(g.Name))
+			}
+		}
+	}
+	if len(placed) == 0 || len(placed) != len(known) {
+		return fmt.Errorf("%d models are in groups, %d have evidence", len(placed), len(known))
+	}
+	return nil
+}
+
+// Grouping is the lock's decision for a problem: per group the indexes of its
+// models in command-line order. An error says that the problem has other
+// models than the lock.
+func (l *Lock) Grouping(p *planner.Problem) ([][]int, error) {
+	index := map[string]int{}
+	for i, m := range p.Models {
+		index[m.Name] = i
+	}
+	var grouping [][]int
+	n := 0
+	for _, d := range l.Decision.Devices {
+		for _, g := range d.Groups {
+			var group []int
+			for _, name := range g.Models {
+				i, ok := index[name]
+				if !ok {
+					return nil, fmt.Errorf("the lock holds model %s, the plan does not", quote(name))
+				}
+				group = append(group, i)
+				n++
+			}
+			grouping = append(grouping, group)
+		}
+	}
+	if n != len(p.Models) {
+		return nil, fmt.Errorf("the plan has %d models, the lock %d", len(p.Models), n)
+	}
+	return grouping, nil
+}
+
+// Build is what a build file says about this decision. planPath is the plan
+// file; build files lie and run beside it. The caller adds Output and Regenerate.
+func (l *Lock) Build(planPath string) *emit.Build {
+	b := &emit.Build{
+		Plan: filepath.Base(planPath), Lock: filepath.Base(LockPath(planPath)),
+		Command: l.Decision.Command, Flags: l.Decision.Flags, OutDir: l.Decision.OutDir,
+	}
+	for _, d := range l.Decision.Devices {
+		for _, g := range d.Groups {
+			b.Groups = append(b.Groups, emit.Group{Name: g.Name, Files: g.Files})
+		}
+	}
+	return b
+}
+
+// Diff is the unified diff from one lock to another, nil if they are equal.
+// old may be nil.
+func Diff(path string, old, now *Lock) ([]byte, error) {
+	var before []byte
+	name := os.DevNull
+	if old != nil {
+		var err error
+		if before, err = old.Bytes(); err != nil {
+			return nil, err
+		}
+		name = path
+	}
+	after, err := now.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return diff.Diff(name, before, path, after), nil
+}

@@ -1,0 +1,437 @@
+package plans
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/cost"
+	"github.com/tpuplan/tpuplan/planner"
+	"github.com/tpuplan/tpuplan/tflite"
+)
+
+// Options override what a plan says.
+type Options struct {
+	Version *compile.Version // another compiler version
+	Command []string         // another compiler command; it changes no prediction and no lock
+}
+
+// Resolved is a plan together with what its models are.
+type Resolved struct {
+	Plan     *Plan
+	Version  compile.Version // that is planned for: the option, else the plan's
+	Command  []string        // that starts the compiler here: the option, else the plan's
+	Problem  *planner.Problem
+	Files    []ModelFile // in the order of Plan.Models
+	Warnings []Problem   // the plan's and those of its models, sorted by place
+	shared   []sharedLayers
+}
+
+// ModelFile is what is known of one model of the plan.
+type ModelFile struct {
+	Name     string
+	Path     string // the file as it was opened
+	SHA256   string // hex
+	Bytes    int64  // size of the file
+	Analysis *compile.Model
+	Reserve  compile.Reserve // by the plan's evidence, else by the formula
+}
+
+// sharedLayers are two models of which some layers have the same constants.
+type sharedLayers struct {
+	a, b   int // indexes of models, a < b
+	layers int // how many; 0 if the whole files are equal
+}
+
+// Resolve reads the models of a plan and builds the problem to solve. Bad
+// models, and evidence that contradicts them, come as [Problems], all at once;
+// the only other error is that of the context.
+func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
+	r := &Resolved{Plan: plan, Version: plan.Compiler.Version, Command: plan.Compiler.Command, Warnings: slices.Clone(plan.Warnings)}
+	if opts.Version != nil {
+		r.Version = *opts.Version
+	}
+	if len(opts.Command) > 0 {
+		r.Command = opts.Command
+	}
+	problems := plan.incomplete()
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	if p := plan.checkOutDir(); p != nil {
+		problems = append(problems, *p)
+	}
+	models := make([]*resolving, len(plan.Models))
+	// A few at a time: every model is held in memory only while it is analysed.
+	limit := make(chan struct{}, min(4, runtime.GOMAXPROCS(0)))
+	var running sync.WaitGroup
+	for i := range plan.Models {
+		models[i] = &resolving{plan: plan, index: i, version: r.Version}
+		running.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			if ctx.Err() == nil {
+				models[i].read()
+			}
+		})
+	}
+	running.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, m := range models {
+		problems = append(problems, m.problems...)
+		r.Warnings = append(r.Warnings, m.warnings...)
+		r.Files = append(r.Files, m.file)
+	}
+	if err := problems.err(); err != nil {
+		return nil, err
+	}
+	if !r.Version.Sequential() {
+		r.shared = findShared(models)
+	}
+	r.Problem = &planner.Problem{Version: r.Version, Objective: plan.Objective}
+	for _, d := range plan.Devices {
+		r.Problem.Devices = append(r.Problem.Devices, planner.Device{Name: d.Name})
+	}
+	shares := plan.shares()
+	index := map[string]int{}
+	for i, m := range plan.Models {
+		index[m.Name] = i
+	}
+	for i, m := range models {
+		var before []int
+		for _, name := range plan.Models[i].OrderBefore {
+			before = append(before, index[name])
+		}
+		r.Problem.Models = append(r.Problem.Models, planner.Model{
+			Name: plan.Models[i].Name, Share: shares[i], Load: m.file.Analysis.Load, Reserved: m.file.Reserve.Rows,
+			Call: m.call, Group: plan.Models[i].Group, Before: before,
+		})
+	}
+	Problems(r.Warnings).sort()
+	return r, nil
+}
+
+// incomplete lists what keeps a plan that a program filled in from being
+// resolved. Plans from files have passed stricter checks.
+func (p *Plan) incomplete() Problems {
+	var problems Problems
+	add := func(format string, args ...any) {
+		problems = append(problems, Problem{File: p.Path, Message: fmt.Sprintf(format, args...)})
+	}
+	if len(p.Devices) != 1 || len(p.Models) == 0 {
+		add("the plan has %d devices and %d models, want one device and at least one model", len(p.Devices), len(p.Models))
+	}
+	names := map[string]bool{}
+	for _, m := range p.Models {
+		if names[m.Name] {
+			add("two models are called %s", quote(m.Name))
+		}
+		names[m.Name] = true
+		if err := positive(m.Calls); err != nil {
+			add("model %s: calls: %v", quote(m.Name), err)
+		}
+	}
+	for _, m := range p.Models {
+		for _, name := range m.OrderBefore {
+			if !names[name] || name == m.Name {
+				add("model %s: it cannot come before %s", quote(m.Name), quote(name))
+			}
+		}
+	}
+	return problems
+}
+
+// shares are the models' shares of all calls. They are summed in the order of
+// names, so that the order of the file does not change a bit of them.
+func (p *Plan) shares() []float64 {
+	byName := make([]int, len(p.Models))
+	for i := range byName {
+		byName[i] = i
+	}
+	slices.SortFunc(byName, func(a, b int) int { return cmp.Compare(p.Models[a].Name, p.Models[b].Name) })
+	var total float64
+	for _, i := range byName {
+		total += p.Models[i].Calls
+	}
+	shares := make([]float64, len(p.Models))
+	for i, m := range p.Models {
+		shares[i] = m.Calls / total
+	}
+	return shares
+}
+
+// checkOutDir refuses an output folder that cannot become one.
+func (p *Plan) checkOutDir() *Problem {
+	// Some part of the path may not exist yet, but none may be a file.
+	for dir := p.local(p.Compiler.OutDir); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			problem := p.problem([]any{"compiler", "out_dir"}, fmt.Sprintf("out_dir %s: %s is a file, not a folder", quote(p.Compiler.OutDir), dir), "rename it or change out_dir")
+			problem.Outside = true
+			return &problem
+		}
+		if err == nil || dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
+// local is the path under which a file of the plan is opened.
+func (p *Plan) local(slashPath string) string {
+	path := filepath.FromSlash(slashPath)
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(p.Dir, path)
+}
+
+// resolving is one model on its way from file to cost.
+type resolving struct {
+	plan     *Plan
+	index    int
+	version  compile.Version
+	file     ModelFile
+	call     cost.Call
+	layers   map[uint64]bool // contents of layers with parameters, for 16.0
+	problems Problems
+	warnings []Problem
+}
+
+func (m *resolving) model() *Model { return &m.plan.Models[m.index] }
+
+// at makes a problem at one key of the model.
+func (m *resolving) at(key, message, hint string) Problem {
+	return m.plan.problem([]any{"model", m.index, key}, fmt.Sprintf("model %s: %s", quote(m.model().Name), message), hint)
+}
+
+// refuse adds a problem whose cause is the model's file.
+func (m *resolving) refuse(message, hint string) {
+	p := m.at("file", message, hint)
+	p.Outside = true
+	m.problems = append(m.problems, p)
+}
+
+func (m *resolving) warn(key, message, hint string) {
+	m.warnings = append(m.warnings, m.at(key, message, hint))
+}
+
+func (m *resolving) settings(v compile.Version) compile.Settings {
+	return compile.Settings{Version: v, MinRuntime: m.plan.Compiler.MinRuntime, AllRegions: m.plan.Compiler.AllRegions}
+}
+
+func (m *resolving) read() {
+	m.file.Name, m.file.Path = m.model().Name, m.plan.local(m.model().File)
+	f, err := tflite.Open(m.file.Path)
+	if err != nil {
+		m.refuse(err.Error(), "")
+		return
+	}
+	if f.Kind() == tflite.KindCompiled {
+		m.refuse(m.file.Path+": compiled for the Edge TPU already", "name the .tflite file that it was compiled from")
+		return
+	}
+	src, err := f.Source()
+	if err != nil {
+		m.refuse(err.Error(), "")
+		return
+	}
+	m.file.SHA256, m.file.Bytes = f.SHA256(), f.Size()
+	m.analyze(src)
+}
+
+func (m *resolving) analyze(src *tflite.Source) {
+	a := compile.Analyze(src, m.settings(m.version))
+	a.Load.Content = m.file.SHA256
+	m.file.Analysis, m.file.Reserve = a, a.Reserve
+	if a.Failure != nil {
+		m.refuse(fmt.Sprintf("%s: edgetpu_compiler %s says: %s", m.file.Path, m.version, a.Failure.Text), failureHint(a.Failure.Kind))
+		return
+	}
+	if !m.version.Sequential() {
+		m.layers = layersOf(src, a)
+	}
+	measured, measuredReserve := a, a.Reserve
+	model := m.model()
+	if m.version != m.plan.Compiler.Version && (model.Available != nil || model.SteadyMS != nil) {
+		// What was measured was measured with the plan's version.
+		measured = compile.Analyze(src, m.settings(m.plan.Compiler.Version))
+		measured.Load.Content = m.file.SHA256
+		measuredReserve = measured.Reserve
+	}
+	if model.Available != nil {
+		r, err := compile.ReserveFromAvailable(*model.Available, measured.Reserve, compile.FromMeasurement)
+		if err != nil {
+			m.problems = append(m.problems, m.at("available", err.Error(), ""))
+			return
+		}
+		measuredReserve = r
+		if measured == a {
+			m.file.Reserve = r
+		} else {
+			m.warn("available", fmt.Sprintf("available was printed by compiler %s and is not used for %s", m.plan.Compiler.Version, m.version), "")
+		}
+	}
+	m.doubts(a)
+	m.cost(a, measured, measuredReserve)
+}
+
+func failureHint(kind string) string {
+	switch kind {
+	case "not_quantized":
+		return "convert it with full integer quantization, inputs and outputs included"
+	case "zero_subgraphs":
+		return "tpuplan inspect shows why each operation stays on the CPU"
+	}
+	return ""
+}
+
+// doubts warns of what makes a prediction less sure.
+func (m *resolving) doubts(a *compile.Model) {
+	if a.CPUOps > 0 {
+		hint := "tpuplan inspect shows which and why"
+		m.warn("file", fmt.Sprintf("%d of %d operations stay on the CPU; the plan counts the part on the Edge TPU", a.CPUOps, len(a.Ops)), hint)
+	}
+	var guessed []string
+	for _, op := range a.Ops {
+		if op.Mapped && op.Certainty >= report.Heuristic && !slices.Contains(guessed, op.Name) {
+			guessed = append(guessed, op.Name)
+		}
+	}
+	switch {
+	case len(guessed) > 0:
+		m.warn("file", "heuristic: the parameter sizes of "+strings.Join(guessed, ", ")+" follow no proven rule", "")
+	case a.Certainty >= report.Heuristic:
+		m.warn("file", a.Certainty.String()+": no proven rule covers this model", "")
+	}
+	r := m.file.Reserve
+	if r.Source == compile.FromFormula && (!r.Fits || r.Certainty >= report.Heuristic) {
+		reason := "no rule for its reserved rows is proven"
+		if !r.Fits {
+			reason = "its activations do not fit on chip"
+		}
+		m.warn("file", fmt.Sprintf("%s: the room for parameters is an estimate, %s to %s", reason, room(r.High), room(r.Low)),
+			`one real compile of it alone settles it: put what it prints into available = "6.91MiB"`)
+	}
+}
+
+// room is the memory for parameters when rows are reserved.
+func room(rows int) string {
+	return report.FormatSize(int64(compile.PoolRows(rows)) * compile.RowBytes)
+}
+
+// instructionBytes of an inference; a guess that only a comparison of versions needs.
+func instructionBytes(a *compile.Model) int64 {
+	return cost.InstructionBytes(a.TPUOps, !a.Settings.Version.Sequential())
+}
+
+// cost sets what a call of the model costs. Times were measured with the
+// version, and so the split, of measured; a is what is planned for.
+func (m *resolving) cost(a, measured *compile.Model, reserve compile.Reserve) {
+	link, model := m.plan.Devices[0].Link, m.model()
+	if model.SteadyMS == nil {
+		m.call = cost.Modelled(link, instructionBytes(a), a.InputBytes, a.OutputBytes)
+		return
+	}
+	cold := 0.0 // not measured
+	if model.ColdMS != nil {
+		cold = *model.ColdMS
+	}
+	alone := compile.Allocate(measured.Settings.Version, reserve.Rows, []*compile.Load{&measured.Load})[0]
+	call, err := cost.Calibrated(link, *model.SteadyMS, cold, alone.Cached, alone.Streamed)
+	if err != nil {
+		key := "steady"
+		if e := (*cost.EvidenceError)(nil); errors.As(err, &e) {
+			key = e.Key
+		}
+		m.problems = append(m.problems, m.at(key, err.Error(), ""))
+		return
+	}
+	// Another version sends other instructions with every call.
+	more := instructionBytes(a) - instructionBytes(measured)
+	call.FixedMS = max(0, call.FixedMS+float64(more)/call.BytesPerMS)
+	m.call = call
+}
+
+// layersOf identifies the layers of a model by the contents of their constants.
+func layersOf(src *tflite.Source, a *compile.Model) map[uint64]bool {
+	layers := map[uint64]bool{}
+	for _, part := range a.Load.Parts {
+		var h maphash.Hash
+		h.SetSeed(layerSeed)
+		size := 0
+		for _, t := range src.Ops[part.Op].Inputs {
+			if t >= 0 && src.Tensors[t].Constant() {
+				h.Write(src.Tensors[t].Data)
+				size += len(src.Tensors[t].Data)
+			}
+		}
+		if size > 0 {
+			layers[h.Sum64()] = true
+		}
+	}
+	return layers
+}
+
+var layerSeed = maphash.MakeSeed()
+
+// findShared lists the pairs of models with layers in common.
+func findShared(models []*resolving) []sharedLayers {
+	var all []sharedLayers
+	for b, second := range models {
+		for a, first := range models[:b] {
+			if first.file.SHA256 == second.file.SHA256 {
+				all = append(all, sharedLayers{a: a, b: b})
+				continue
+			}
+			n := 0
+			for layer := range second.layers {
+				if first.layers[layer] {
+					n++
+				}
+			}
+			if n > 0 {
+				all = append(all, sharedLayers{a, b, n})
+			}
+		}
+	}
+	return all
+}
+
+// WarningsOf are the warnings of the resolved plan and those that only hold
+// for this answer, sorted by place. Compiler 16.0 treats equal layers of one
+// invocation in a way that is known for equal files only.
+func (r *Resolved) WarningsOf(answer *planner.Plan) []Problem {
+	group := map[int]string{}
+	for _, d := range answer.Devices {
+		for _, g := range d.Groups {
+			for _, i := range g.Models {
+				group[i] = g.Name
+			}
+		}
+	}
+	all := slices.Clone(r.Warnings)
+	for _, s := range r.shared {
+		if group[s.a] != group[s.b] {
+			continue
+		}
+		message := fmt.Sprintf("the same file as model %s of its group: compiler 16.0 gives all copies the share of the last", quote(r.Plan.Models[s.a].Name))
+		if s.layers > 0 {
+			message = fmt.Sprintf("%d layers equal those of model %s of its group: compiler 16.0 may share out their memory differently", s.layers, quote(r.Plan.Models[s.a].Name))
+		}
+		all = append(all, r.Plan.problem([]any{"model", s.b, "file"}, fmt.Sprintf("model %s: %s", quote(r.Plan.Models[s.b].Name), message), ""))
+	}
+	Problems(all).sort()
+	return all
+}

@@ -1,0 +1,76 @@
+package schematest
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/tpuplan/tpuplan/plans/schema"
+)
+
+const model = `{"name": "a", "share": 1, "steady_ms": 2, "cold_ms": 9.5, "expected_ms": 2, "call_hit_rate": 1, "byte_hit_rate": 0.5,
+	"cached_bytes": 10, "streamed_bytes": 10, "load_bytes": 20, "loads_per_call": 0, "compute_included": false, "source": "modelled", "certainty": "strong"}`
+
+const plan = `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "optimal", "objective": {"kind": "time", "value": 2, "unit": "ms_per_call"},
+	"bound": 2, "gap": 0, "nodes": 3, "devices": [{"name": "tpu0", "groups": [{"name": "tpu0-1", "models": ["a"], "argv": ["edgetpu_compiler", "-o", "x", "a.tflite"]}]}],
+	"models": [` + model + `], "baselines": [{"name": "separate", "value": 2, "feasible": true}, {"name": "by-rate", "feasible": false}], "warnings": []}`
+
+// Each kind accepts what the machine interface describes and refuses one change of it.
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		kind, good string
+		from, to   string
+		wrong      string // part of the error after the change
+	}{
+		{"plan", plan, `"gap": 0`, `"gap": "0"`, "/gap"},
+		{"plan", plan, `"feasible": true`, `"feasible": true, "value": null`, "value"},
+		{"plan", plan, `"nodes": 3,`, ``, "nodes"},
+		{"plan", plan, `tpuplan/plan/v1`, `tpuplan/plan/v2`, "tpuplan/plan/v1"},
+		{"plan", plan, `"share": 1,`, ``, "share"},
+		{"plan", `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "infeasible", "new": 1}`, `infeasible`, `optimal`, "objective"},
+		{"plans", `{"schema": "tpuplan/plans/v1", "plans": [` + plan + `, ` + plan + `], "pinning": [{"compiler": "15.0", "value": 2, "unit": "ms_per_call", "delta": -0.5}]}`, `"optimal"`, `"good"`, "status"},
+		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "capacity_bytes": 8192, "reserved_rows": -32, "reserved_rows_source": "flag", "remaining_bytes": 0, "rule_certainty": "exact",
+			"models": [{"file": "a.tflite", "parameter_bytes": 1, "cached_bytes": 1, "on_chip_bytes": 256, "streamed_bytes": 0, "certainty": "exact", "fits": true, "subgraphs": 1, "operations": 1, "tpu_operations": 1, "cpu_operations": 0,
+			"ops": [{"index": 0, "op": "CONV_2D", "mapped": true, "reason": "Mapped to Edge TPU", "bytes": 1, "rows": 1, "cached": true, "certainty": "exact"}]}]}`, `"fits": true,`, ``, "fits"},
+		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "rule_certainty": "exact", "models": [{"file": "a.tflite", "failure": {"kind": "not_quantized", "text": "Model not quantized"}}]}`, `not_quantized`, `other_kind`, "kind"},
+		{"inspect", `{"schema": "tpuplan/inspect/v1", "files": [
+			{"file": "a.tflite", "sha256": "` + strings.Repeat("0a", 32) + `", "kind": "source", "quantization": "uint8", "inputs": [], "outputs": [], "ops": []},
+			{"file": "b.tflite", "sha256": "` + strings.Repeat("0a", 32) + `", "kind": "compiled", "cached_bytes": 1, "streamed_bytes": 2, "packages": [{"token": "0x1f", "executables": [{"type": "stand_alone", "parameter_bytes": 3}]}]}],
+			"groups": [{"token": "0x1f", "files": ["b.tflite"]}]}`, `"kind": "source"`, `"kind": "compiled"`, "packages"},
+	}
+	for _, tt := range tests {
+		if err := Validate(tt.kind, []byte(tt.good)); err != nil {
+			t.Errorf("%s: %v", tt.kind, err)
+			continue
+		}
+		bad := strings.Replace(tt.good, tt.from, tt.to, 1)
+		if err := Validate(tt.kind, []byte(bad)); err == nil || !strings.Contains(err.Error(), tt.wrong) {
+			t.Errorf("%s with %s for %s: %v, want an error about %s", tt.kind, tt.to, tt.from, err, tt.wrong)
+		}
+	}
+	if err := Validate("nonsense", []byte(`{}`)); err == nil || !strings.Contains(err.Error(), "known: inspect, lock, plan, plans, predict") {
+		t.Errorf("unknown kind: %v", err)
+	}
+	if err := Validate("plan", []byte(`{`)); err == nil {
+		t.Error("cut JSON passes")
+	}
+}
+
+// A schema says which object it is for, and forbids nothing that may be added later.
+func TestSchemasAreOpen(t *testing.T) {
+	for _, kind := range schema.Kinds() {
+		data, err := schema.Of(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s struct {
+			Title string `json:"title"`
+		}
+		if err := json.Unmarshal(data, &s); err != nil || s.Title != "tpuplan/"+kind+"/v1" {
+			t.Errorf("%s: title %q, error %v", kind, s.Title, err)
+		}
+		if strings.Contains(string(data), "additionalProperties") {
+			t.Errorf("%s closes an object", kind)
+		}
+	}
+}
