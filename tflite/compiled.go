@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/tpuplan/tpuplan/tflite/internal/dwn"
 	"github.com/tpuplan/tpuplan/tflite/internal/flex"
@@ -275,7 +276,11 @@ func (r packageReader) executables(multi []byte) error {
 		r.p.Executables = append(r.p.Executables, *e)
 	}
 	if r.p.Main() == nil || n == 2 && r.p.Caching() == nil {
-		return r.fail(multi, "a package of %d executables of types %v and %v", n, r.p.Executables[0].Type, r.p.Executables[1].Type)
+		var types []string
+		for _, e := range r.p.Executables {
+			types = append(types, e.Type.String())
+		}
+		return r.fail(multi, "a package of %d executables of types %s", n, strings.Join(types, ", "))
 	}
 	return nil
 }

@@ -34,10 +34,11 @@ func (f *File) readSource() (*Source, error) {
 		return nil, err
 	}
 	model := tfl.GetRootAsModel(f.data, 0)
-	var graph tfl.SubGraph
-	if !model.Subgraphs(&graph, 0) {
+	if model.SubgraphsLength() == 0 {
 		return nil, f.errorf(-1, "the model has no subgraph")
 	}
+	var graph tfl.SubGraph
+	model.Subgraphs(&graph, 0)
 	r := &reader{file: f, model: model, left: memoryPerByte*int64(len(f.data)) + memoryFloor}
 	s := &Source{
 		Description: r.text(model.Description()),

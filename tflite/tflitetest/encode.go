@@ -81,7 +81,10 @@ func (e *encoder) operatorCodes(ops []tflite.Op) (flatbuffers.UOffsetT, []uint32
 	var codes []flatbuffers.UOffsetT
 	var numbers []uint32
 	for _, o := range ops {
-		k := key{o.Code, o.Custom, max(1, o.Version)}
+		k := key{o.Code, o.Custom, o.Version}
+		if k.version == 0 {
+			k.version = 1
+		}
 		number, ok := known[k]
 		if !ok {
 			number = uint32(len(codes))
