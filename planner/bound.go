@@ -43,11 +43,14 @@ func (f *field) relax(group set, reserved int, miss []float64) *relaxation {
 		if rate <= 0 {
 			continue
 		}
+		// In 16.0 copies of one file share the last one's decision, so together
+		// they may claim to cache more than the pool holds.
+		copied := !f.problem.Version.Sequential() && f.copied(m, group)
 		for i := range f.loads[m].Parts {
 			part := &f.loads[m].Parts[i]
 			switch {
 			case part.Rows > room:
-			case part.Rows <= 0:
+			case part.Rows <= 0, copied:
 				r.base[m] -= rate * float64(part.Bytes)
 			default:
 				r.items = append(r.items, gain{m, part.Rows, rate * float64(part.Bytes)})
@@ -58,6 +61,16 @@ func (f *field) relax(group set, reserved int, miss []float64) *relaxation {
 		return cmp.Compare(b.worth/float64(b.rows), a.worth/float64(a.rows))
 	})
 	return r
+}
+
+// copied reports whether the group holds the content of a model more than once.
+func (f *field) copied(m int, group set) bool {
+	for _, o := range members(group) {
+		if o != m && f.loads[o].Content != "" && f.loads[o].Content == f.loads[m].Content {
+			return true
+		}
+	}
+	return false
 }
 
 // bestRate is the largest gain per cached byte over all numbers of cached

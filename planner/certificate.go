@@ -32,6 +32,8 @@ func (s Status) Err() error {
 const (
 	LimitNodes       = "nodes"       // the node budget
 	LimitInterrupted = "interrupted" // the context
+	LimitModels      = "models"      // too many for the exact search
+	LimitTies        = "ties"        // a 16.0 group with more tied models than orders can be tried
 )
 
 // Certificate is the evidence for a plan's quality.
@@ -39,7 +41,7 @@ type Certificate struct {
 	Status Status
 	Bound  float64          // no plan is below it
 	Gap    float64          // (value-bound)/value, 0 if value is 0
-	Nodes  int64            // models placed: one per model of every invocation whose split was computed or extended
+	Nodes  int64            // invocations whose split was computed or extended by a model
 	Limit  string           // what stopped the search early: "", LimitNodes, LimitInterrupted
-	Pruned map[string]int64 // per rule of Options how often it cut the search; a rule that never did is absent
+	Pruned map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
 }

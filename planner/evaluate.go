@@ -51,7 +51,7 @@ func Evaluate(p *Problem, groups [][]int) (*Plan, error) {
 		}
 	}
 	plan := f.plan(named)
-	plan.Certificate.Status = UnknownStatus
+	plan.Certificate.Status = UnknownSt
 	return plan, nil
 }
 

@@ -1,45 +1,43 @@
 package planner
 
-// Options steer a search. The zero value is what a user gets.
-//
-// The rules that can be switched off change how long a search takes and never
-// its answer; tests compare all combinations.
+// Options steer the search. The zero value is the default.
 type Options struct {
-	// NodeBudget ends the search after so many nodes (see Certificate.Nodes);
-	// 0: DefaultNodeBudget. A budget of nodes and not of time, so that the
-	// answer does not depend on the machine.
+	// NodeBudget is how many invocations may be placed or extended before the
+	// search gives its best plan so far; 0 is DefaultNodeBudget. It is a count
+	// and not a time, so that the answer is the same on every machine.
 	NodeBudget int64
-	// MaxExact is the number of models up to which the search is exact;
-	// 0: DefaultMaxExact. More than ExactLimit are never searched exactly.
+	// MaxExact is the most models that are planned exactly; 0 is
+	// DefaultMaxExact, more than ExactLimit is ExactLimit.
 	MaxExact int
-
-	NoSubsetBound bool // search every possible group, not only those that could be in a best partition
-	NoCutoff      bool // search the best order of a group even where it cannot help
-	NoRelaxBound  bool // do not bound an unfinished order by fractional caching
-	NoEqualPool   bool // do not skip an unfinished order that leaves the memory like an earlier one of the same models
-	NoFullPool    bool // do not stop where no remaining part fits
-	NoTwins       bool // try both orders of models that are alike
-	NoTieBound    bool // 16.0: try all orders of a group even where ties cannot matter or the bound is met
+	// Off switches pruning rules off. They change the speed of the search, never its answer.
+	Off Rules
 }
 
-// Limits of a search.
-const (
-	DefaultNodeBudget = 5_000_000 // some 10 s
-	DefaultMaxExact   = 10
-	ExactLimit        = 12 // 3^n steps for every round of the partition search
-	// tieOrderLimit is the size of a group up to which all orders are tried where ties at the cut matter.
-	tieOrderLimit = 7
-)
+// Rules names the pruning rules of the search.
+type Rules struct {
+	Lazy      bool // solve a group's order only when the group is part of the best plan under the bounds
+	Bound     bool // leave an order when the relaxed cost of the rest cannot beat the best order
+	FullPool  bool // end an order when no op of the rest fits
+	EqualPool bool // leave an order that reached the same tiles with the same models at no lower cost
+	Ties      bool // 16.0: try orders only where ops of equal rows stand at the cut
+}
 
 // Names of the rules in Certificate.Pruned.
 const (
-	ruleSubsetBound = "subset-bound"
-	ruleCutoff      = "cutoff"
-	ruleRelaxBound  = "relax-bound"
-	ruleEqualPool   = "equal-pool"
-	ruleFullPool    = "full-pool"
-	ruleTwins       = "twins"
-	ruleTieBound    = "tie-bound"
+	ruleLazy      = "lazy"
+	ruleBound     = "bound"
+	ruleFullPool  = "full-pool"
+	ruleEqualPool = "equal-pool"
+	ruleTies      = "ties"
+)
+
+// Limits of the search.
+const (
+	DefaultNodeBudget = 20_000_000 // some 10 s
+	DefaultMaxExact   = 10
+	ExactLimit        = 12    // the partition search takes 3^n steps a round
+	maxTieOrders      = 7     // models of a 16.0 group whose orders are all tried where ties at the cut matter
+	tieOrderBudget    = 2_000 // orders tried of a larger one
 )
 
 func (o Options) nodeBudget() int64 {

@@ -124,19 +124,19 @@ func (o *orders) extend(pool compile.Pool, rest set) {
 		return
 	}
 	if !o.off.FullPool && o.full(&pool, rest) {
-		o.pruned["full_pool"]++
+		o.pruned[ruleFullPool]++
 		o.finish(rest)
 		return
 	}
 	if !o.off.Bound && !below(sum(o.costs)+o.relaxed.bound(rest, pool.Free()), o.best.upper) {
-		o.pruned["bound"]++
+		o.pruned[ruleBound]++
 		return
 	}
 	if !o.off.EqualPool && rest.Len() > 1 {
 		key := reached{o.group &^ rest, pool}
 		c := sum(o.costs)
 		if was, ok := o.seen[key]; ok && !below(c, was) {
-			o.pruned["equal_pool"]++
+			o.pruned[ruleEqualPool]++
 			return
 		}
 		o.seen[key] = c
@@ -202,7 +202,7 @@ func (s *search) solveMerged(group set) solved {
 			best.upper, best.order = c, order
 		}
 		if i == 0 && !s.off.Ties && !s.ordersMatter(group, reserved) {
-			s.pruned["ties"]++
+			s.pruned[ruleTies]++
 			return solved{lower: c, upper: c, order: order, done: true}
 		}
 	}

@@ -11,10 +11,11 @@
 package planner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/tpuplan/tpuplan/compile"
@@ -201,7 +202,7 @@ func (p *Problem) PinCycle() []int {
 	for l := range labels {
 		sorted = append(sorted, l)
 	}
-	sort.Strings(sorted)
+	slices.Sort(sorted)
 	for _, label := range sorted {
 		if cycle := p.cycleAmong(func(i int) bool { return p.Models[i].Group == "" || p.Models[i].Group == label }); cycle != nil {
 			return cycle
@@ -252,4 +253,15 @@ func (p *Problem) cycleAmong(in func(int) bool) []int {
 		}
 	}
 	return nil
+}
+
+// byName lists the problem's models by name: the order in which everything is
+// searched and summed, so that the listing of the problem does not matter.
+func (p *Problem) byName() []int {
+	order := make([]int, len(p.Models))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(p.Models[a].Name, p.Models[b].Name) })
+	return order
 }

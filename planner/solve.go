@@ -101,7 +101,7 @@ func (s *search) exact() answer {
 			}
 			return a
 		}
-		s.pruned["lazy"]++
+		s.pruned[ruleLazy]++
 	}
 }
 

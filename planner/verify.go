@@ -187,7 +187,7 @@ func verifyValues(p *Problem, plan *Plan) error {
 		if v := verifyBaseline(p, b.Name); differ(b.Value, v) {
 			return fmt.Errorf("baseline %s: %v, want %v", b.Name, b.Value, v)
 		}
-		if c.Status == UnknownStatus {
+		if c.Status == UnknownSt {
 			continue // a given plan may be worse than a baseline
 		}
 		if b.Feasible && b.Value < plan.Value && differ(b.Value, plan.Value) {
@@ -195,7 +195,7 @@ func verifyValues(p *Problem, plan *Plan) error {
 		}
 	}
 	switch {
-	case c.Status == UnknownStatus:
+	case c.Status == UnknownSt:
 		return nil
 	case c.Bound > plan.Value && differ(c.Bound, plan.Value):
 		return fmt.Errorf("bound %v is above the value %v", c.Bound, plan.Value)
