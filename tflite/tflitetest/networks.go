@@ -25,10 +25,18 @@ func MobileNetV1(alpha float64, size, classes int) []byte {
 	b.Conv(depth(32), 3, 3, 2, true)
 	for _, pair := range []struct{ channels, stride int }{
 		{64, 1},
-		{128, 2}, {128, 1},
-		{256, 2}, {256, 1},
-		{512, 2}, {512, 1}, {512, 1}, {512, 1}, {512, 1}, {512, 1},
-		{1024, 2}, {1024, 1},
+		{128, 2},
+		{128, 1},
+		{256, 2},
+		{256, 1},
+		{512, 2},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{1024, 2},
+		{1024, 1},
 	} {
 		b.Depthwise(3, 3, pair.stride, true).Conv(depth(pair.channels), 1, 1, 1, true)
 	}
@@ -119,10 +127,18 @@ func SSDMobileNetV1(classes int) []byte {
 	var maps []int
 	for i, pair := range []struct{ channels, stride int }{
 		{64, 1},
-		{128, 2}, {128, 1},
-		{256, 2}, {256, 1},
-		{512, 2}, {512, 1}, {512, 1}, {512, 1}, {512, 1}, {512, 1},
-		{1024, 2}, {1024, 1},
+		{128, 2},
+		{128, 1},
+		{256, 2},
+		{256, 1},
+		{512, 2},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{1024, 2},
+		{1024, 1},
 	} {
 		b.Depthwise(3, 3, pair.stride, true).Conv(pair.channels, 1, 1, 1, true)
 		if i == 10 || i == 12 {

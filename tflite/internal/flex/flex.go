@@ -82,9 +82,6 @@ func (t Type) element() (Type, bool) {
 	return 0, false
 }
 
-// inline reports whether values stand where others have an offset.
-func (t Type) inline() bool { return t <= Float || t == Bool }
-
 // Error says what is wrong and where in the buffer.
 type Error struct {
 	Offset int64
@@ -390,13 +387,13 @@ const maxDepth = 64
 // string (keys too), []byte, []any and map[string]any. It gives up on values nested
 // more than 64 deep and on buffers that use bytes more than a few times.
 func (v Value) Any() (any, error) {
-	left := 16*len(v.buf) + 1024
+	left := 16*int64(len(v.buf)) + 1024
 	return v.any(0, &left)
 }
 
 func (v Value) shared() error { return fail(v.at, "values share too many of their bytes") }
 
-func (v Value) any(depth int, left *int) (any, error) {
+func (v Value) any(depth int, left *int64) (any, error) {
 	if depth > maxDepth {
 		return nil, fail(v.at, "values are nested more than %d deep", maxDepth)
 	}
@@ -419,7 +416,7 @@ func (v Value) any(depth int, left *int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if *left -= len(b); *left < 0 {
+		if *left -= int64(len(b)); *left < 0 {
 			return nil, v.shared()
 		}
 		if v.typ == Blob {
@@ -446,7 +443,7 @@ func (v Value) any(depth int, left *int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		*left -= len(key)
+		*left -= int64(len(key))
 		fields[string(key)] = value
 	}
 	if v.typ == Map {
