@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func helpCommand(u *ui, app *cli.App) *cli.Command {
+	return &cli.Command{
+		Name:      "help",
+		Usage:     "explain a command or a topic",
+		ArgsUsage: "[COMMAND|TOPIC]",
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "topic", 0, 1); err != nil {
+				return err
+			}
+			name := c.Args().First()
+			if name == "" {
+				return u.print(overview(app))
+			}
+			if command := app.Command(name); command != nil {
+				return u.print(commandHelp(command))
+			}
+			candidates := commandNames(app)
+			for _, t := range topics {
+				if t.name == name {
+					return u.print([]byte(t.text()))
+				}
+				candidates = append(candidates, t.name)
+			}
+			return usageError(didYouMean(name, candidates, "run \"tpuplan help\" for the list"), "no help about %q", name)
+		},
+	}
+}
+
+// overview is what "tpuplan help" prints.
+func overview(app *cli.App) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "tpuplan - %s\n\nusage: tpuplan COMMAND [FLAGS] [ARGUMENTS]\n\ncommands:\n", app.Usage)
+	for _, c := range app.Commands {
+		entry(&b, c.Name, c.Usage)
+	}
+	b.WriteString("\nflags of every command:\n")
+	flagList(&b, app.Flags)
+	entry(&b, "-h, --help", "explain the command")
+	b.WriteString("\ntopics:\n")
+	for _, t := range topics {
+		entry(&b, t.name, t.about)
+	}
+	b.WriteString("\nFlags may stand before and after arguments. \"tpuplan help COMMAND\" explains a\ncommand, \"tpuplan help TOPIC\" a topic.\n")
+	return b.Bytes()
+}
+
+// commandHelp is what "tpuplan help COMMAND" and "tpuplan COMMAND --help" print.
+func commandHelp(c *cli.Command) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "tpuplan %s - %s\n\nusage: tpuplan %s\n", c.Name, c.Usage, strings.Join(strings.Fields(c.Name+" "+usageOf(c)), " "))
+	if c.Description != "" {
+		fmt.Fprintf(&b, "\n%s\n", c.Description)
+	}
+	if len(c.Flags) > 0 {
+		b.WriteString("\nflags:\n")
+		flagList(&b, c.Flags)
+	}
+	return b.Bytes()
+}
+
+func usageOf(c *cli.Command) string {
+	if len(c.Flags) > 0 {
+		return "[FLAGS] " + c.ArgsUsage
+	}
+	return c.ArgsUsage
+}
+
+func flagList(b *bytes.Buffer, flags []cli.Flag) {
+	for _, f := range flags {
+		doc := f.(cli.DocGenerationFlag)
+		var names []string
+		for i := len(f.Names()) - 1; i >= 0; i-- { // the long name comes last
+			names = append(names, dashes(f.Names()[i]))
+		}
+		// The word in back quotes names the value, as in package flag.
+		usage := doc.GetUsage()
+		value := ""
+		if _, rest, ok := strings.Cut(usage, "`"); ok {
+			value, _, _ = strings.Cut(rest, "`")
+		}
+		term := strings.Join(names, ", ")
+		if value != "" {
+			term += " " + value
+		}
+		entry(b, term, strings.ReplaceAll(usage, "`", ""))
+	}
+}
+
+// entry prints a term and its explanation, wrapped to 80 columns.
+func entry(b *bytes.Buffer, term, text string) {
+	const indent, width = 24, 79
+	line := fmt.Sprintf("  %-*s", indent-2, term)
+	if len(line) > indent {
+		fmt.Fprintln(b, line)
+		line = strings.Repeat(" ", indent)
+	}
+	for _, word := range strings.Fields(text) {
+		if len(line)+len(word) > width && strings.TrimSpace(line) != "" {
+			fmt.Fprintln(b, strings.TrimRight(line, " "))
+			line = strings.Repeat(" ", indent)
+		}
+		line += word + " "
+	}
+	fmt.Fprintln(b, strings.TrimRight(line, " "))
+}
+
+// topics are the things that no single command's help can explain.
+var topics = []struct {
+	name, about string
+	text        func() string
+}{
+	{"exit-codes", "what the exit code says", exitCodesHelp},
+	{"plan-file", "what a plan file looks like", func() string { return planFileHelp }},
+	{"environment", "variables that tpuplan reads", func() string { return environmentHelp }},
+	{"terms", "words, abbreviations and units of the output", func() string { return termsHelp }},
+}
+
+func exitCodesHelp() string {
+	var b bytes.Buffer
+	b.WriteString("The exit code of tpuplan. Treat a code that is not listed as a failure.\n\n")
+	for _, e := range exitMeanings {
+		entry(&b, fmt.Sprintf("%3d", int(e.code)), e.meaning)
+	}
+	return b.String()
+}
+
+const planFileHelp = `A plan file is TOML: which models run on the device, and how often. tpuplan
+reads it and never writes it.
+
+    [compiler]
+    version = "16.0"           # "1.0", "2.0", "2.1", "14.1", "15.0" or "16.0"
+    flags   = ["-a"]           # for the compiler; -a, -m N, -t N, -s
+    out_dir = "build"          # where compiled models go
+    command = "edgetpu_compiler"
+
+    [[device]]
+    name = "usb"
+    link = "usb3"              # usb2, usb3, usb3-rpi4, pcie,
+                               # or { mb_per_s = 310, overhead = "0.4ms" }
+
+    [[model]]
+    name = "detect"
+    file = "models/detect.tflite"   # relative to the folder of the plan file
+    rate = "10/s"              # calls per s, min, h; or weight = 3 for all
+
+    [[model]]
+    name = "classify"
+    file = "models/classify.tflite"
+    rate = "30/min"
+    group = "pair"             # same label: together, another label: apart
+    order_before = ["detect"]  # if both are in one group, this one comes first
+    available = "6.91MiB"      # what the compiler printed for it alone
+    steady = "10.3ms"          # measured: a call when it is the only model
+    cold = "25.8ms"            # measured: a call that loads first
+
+    [objective]
+    kind = "time"              # or "byte-hits"
+
+A key that tpuplan does not know is an error; tables and keys that begin with
+"x-" are ignored. docs/formats.md has every key with its default.
+`
+
+const environmentHelp = `Variables that tpuplan reads. A flag wins over a variable, a variable over the
+plan file.
+
+  EDGETPU_COMPILER      the command that build files run as the compiler; it may
+                        be several words ("docker run ... edgetpu_compiler")
+  NO_COLOR              not empty: no colour
+  FORCE_COLOR           not empty: colour even where there is no terminal
+  TERM                  "dumb": no colour
+
+--color always and --color never win over all three, NO_COLOR wins over
+FORCE_COLOR. tpuplan reads no configuration from your home folder: what a build
+does must not depend on who runs it.
+`
+
+const termsHelp = `Words, abbreviations and units in what tpuplan prints.
+
+  call                  one inference of one model, asked for by your program
+  group                 models that one run of edgetpu_compiler compiles
+                        together; they share the device's memory and do not
+                        displace each other. A model of another group does.
+  order                 the order of a group's models on the command line
+  cached                parameter bytes that stay on the device between calls
+  streamed              parameter bytes sent to the device in every call
+  load                  sending the cached bytes (again), because another group
+                        ran in between
+  loads/call            how many of a model's calls begin with a load
+  hit rate              share of a model's parameter bytes that a call does not
+                        send, on average
+  warm, steady          a call that finds its cached bytes on the device
+  cold                  a call that loads first
+  expected              the mean over calls, weighted with loads/call
+  "+ compute"           the times leave out the computation itself and the
+                        host's work, which no plan changes
+  pool                  the device's memory for parameters: 16 tiles of 2048
+                        rows
+  row                   256 bytes of one tile
+  reserved, R           rows of every tile kept free for parameters on the move
+  region, subgraph      consecutive ops that run on the device as one
+  mapped                the op runs on the device, otherwise on the CPU
+  op                    one operator of a model, such as CONV_2D
+  token                 the number that marks files compiled together
+  bound, gap            no plan is below the bound; how far this one is above it
+  CPU, TPU              the host's processor; the Edge TPU
+
+Certainty, of rules: exact (reproduced from real compiled files), strong
+(several independent sources agree), heuristic (a guess with known misses),
+unknown. Source, of numbers: measured or modelled.
+
+Units: 1 KiB = 1024 B, 1 MiB = 1024 KiB; 1 MB/s = 1000 bytes per ms; ms and s
+are milliseconds and seconds; 10/s, 10/min and 10/h are calls per second, minute
+and hour.
+`

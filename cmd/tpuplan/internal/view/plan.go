@@ -1,0 +1,518 @@
+package view
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/planner"
+	"github.com/tpuplan/tpuplan/plans"
+)
+
+// Planned is a plan with what it was made from.
+type Planned struct {
+	Resolved *plans.Resolved
+	Plan     *planner.Plan
+	Lock     *plans.Lock // the record of both
+	Next     string      // the command to run now; may be empty
+}
+
+type planJSON struct {
+	Schema          string         `json:"schema"`
+	Compiler        string         `json:"compiler"`
+	Status          planner.Status `json:"status"`
+	Objective       objectiveJSON  `json:"objective"`
+	Bound           number         `json:"bound"`
+	Gap             number         `json:"gap"`
+	Nodes           int64          `json:"nodes"`
+	Limit           string         `json:"limit,omitempty"`
+	ComputeIncluded bool           `json:"compute_included"`
+	Devices         []deviceJSON   `json:"devices"`
+	Models          []modelJSON    `json:"models"`
+	Baselines       []baselineJSON `json:"baselines"`
+	Warnings        []string       `json:"warnings"`
+}
+
+type objectiveJSON struct {
+	Kind  string `json:"kind"`
+	Value number `json:"value"`
+	Unit  string `json:"unit"`
+}
+
+type deviceJSON struct {
+	Name   string      `json:"name"`
+	Groups []groupJSON `json:"groups"`
+}
+
+type groupJSON struct {
+	Name              string   `json:"name"`
+	Models            []string `json:"models"`
+	Argv              []string `json:"argv"`
+	ReservedRows      int      `json:"reserved_rows"`
+	OrderDecidesByTie bool     `json:"order_decides_by_tie,omitempty"`
+}
+
+type modelJSON struct {
+	Name            string  `json:"name"`
+	Share           number  `json:"share"`
+	ComputeIncluded bool    `json:"compute_included"`
+	SteadyMS        number  `json:"steady_ms"`
+	ColdMS          number  `json:"cold_ms"`
+	ExpectedMS      number  `json:"expected_ms"`
+	CallHitRate     number  `json:"call_hit_rate"`
+	ByteHitRate     *number `json:"byte_hit_rate,omitempty"` // a model without parameters has none
+	CachedBytes     int64   `json:"cached_bytes"`
+	StreamedBytes   int64   `json:"streamed_bytes"`
+	LoadBytes       int64   `json:"load_bytes"`
+	LoadsPerCall    number  `json:"loads_per_call"`
+	Source          string  `json:"source"`
+	Certainty       string  `json:"certainty"`
+}
+
+type baselineJSON struct {
+	Name     string `json:"name"`
+	Value    number `json:"value"`
+	Feasible bool   `json:"feasible"`
+}
+
+func (p *Planned) json(schema string) planJSON {
+	problem, plan := p.Resolved.Problem, p.Plan
+	out := planJSON{
+		Schema:          schema,
+		Compiler:        problem.Version.String(),
+		Status:          plan.Certificate.Status,
+		Objective:       objectiveJSON{problem.Objective.String(), number(plan.Value), problem.Objective.Unit()},
+		Bound:           number(plan.Certificate.Bound),
+		Gap:             number(plan.Certificate.Gap),
+		Nodes:           plan.Certificate.Nodes,
+		Limit:           plan.Certificate.Limit,
+		ComputeIncluded: p.computeIncluded(),
+		Devices:         []deviceJSON{},
+		Models:          []modelJSON{},
+		Baselines:       []baselineJSON{},
+		Warnings:        []string{},
+	}
+	for d := range plan.Devices {
+		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}}
+		for g := range plan.Devices[d].Groups {
+			group := &plan.Devices[d].Groups[g]
+			device.Groups = append(device.Groups, groupJSON{
+				Name: group.Name, Models: p.names(group), Argv: p.argv(d, g),
+				ReservedRows: group.Reserved, OrderDecidesByTie: group.OrderTies,
+			})
+		}
+		out.Devices = append(out.Devices, device)
+	}
+	for i := range plan.Models {
+		m, o := &problem.Models[i], &plan.Models[i]
+		x := modelJSON{
+			Name: m.Name, Share: number(m.Share), ComputeIncluded: m.Call.ComputeIncluded,
+			SteadyMS: number(o.SteadyMS), ColdMS: number(o.ColdMS), ExpectedMS: number(o.ExpectedMS),
+			CallHitRate: number(1 - o.Miss), LoadsPerCall: number(o.Miss),
+			CachedBytes: o.Split.Cached, StreamedBytes: o.Split.Streamed,
+			Source: p.evidence(i).Source, Certainty: p.evidence(i).Certainty,
+		}
+		if o.Split.Cached > 0 {
+			x.LoadBytes = o.Split.Cached + int64(m.Call.LoadBytes)
+		}
+		if rate, ok := byteHitRate(o); ok {
+			x.ByteHitRate = &rate
+		}
+		out.Models = append(out.Models, x)
+	}
+	for _, b := range plan.Baselines {
+		out.Baselines = append(out.Baselines, baselineJSON{b.Name, number(b.Value), b.Feasible})
+	}
+	for _, w := range p.Resolved.WarningsOf(p.Plan) {
+		out.Warnings = append(out.Warnings, w.Error())
+	}
+	return out
+}
+
+// byteHitRate is the share of a model's parameter bytes that a call finds on
+// the device; there is none for a model without parameters.
+func byteHitRate(o *planner.Outcome) (number, bool) {
+	all := o.Split.Cached + o.Split.Streamed
+	if all == 0 {
+		return 0, false
+	}
+	return number(float64(o.Split.Cached) * (1 - o.Miss) / float64(all)), true
+}
+
+// argv is the compiler call of a group with the command that is in force here.
+func (p *Planned) argv(device, group int) []string {
+	d := &p.Lock.Decision
+	g := &d.Devices[device].Groups[group]
+	return (&compile.Invocation{Command: p.Resolved.Command, Flags: d.Flags, OutDir: d.OutDir, Group: g.Name, Files: g.Files}).Argv()
+}
+
+// evidence is what the lock says of a model.
+func (p *Planned) evidence(model int) *plans.LockedModel {
+	name := p.Resolved.Problem.Models[model].Name
+	i := slices.IndexFunc(p.Lock.Evidence.Models, func(m plans.LockedModel) bool { return m.Name == name })
+	return &p.Lock.Evidence.Models[i]
+}
+
+// computeIncluded reports whether all times hold everything that a call costs.
+func (p *Planned) computeIncluded() bool {
+	return !slices.ContainsFunc(p.Resolved.Problem.Models, func(m planner.Model) bool { return !m.Call.ComputeIncluded })
+}
+
+// factorsHold reports whether the objective's values may be divided.
+func (p *Planned) factorsHold() bool {
+	return p.Resolved.Problem.Objective == planner.ByteHits || p.computeIncluded()
+}
+
+// names are the models of a group in command-line order.
+func (p *Planned) names(g *planner.Group) []string {
+	names := make([]string, len(g.Models))
+	for i, m := range g.Models {
+		names[i] = p.Resolved.Problem.Models[m].Name
+	}
+	return names
+}
+
+// PlanJSON is the object tpuplan/plan/v1.
+func PlanJSON(p *Planned) []byte { return encode(p.json("tpuplan/plan/v1")) }
+
+// Plan is the first screen of optimize. It answers five questions in this
+// order: what to do, what it gives, what it is worth, how sure that is, and
+// what to run next. The first line alone is the answer.
+func Plan(p *Planned, s Style) []byte {
+	var b bytes.Buffer
+	b.WriteString(s.bold(p.headline(s)) + "\n")
+	p.todo(&b, s)
+	p.gives(&b, s)
+	p.worth(&b, s)
+	p.sure(&b, s)
+	if p.Next != "" {
+		b.WriteString("\n")
+		paragraph(&b, s, "next: ", p.Next)
+	}
+	return b.Bytes()
+}
+
+// headline is the answer in one line: which models together, what a call
+// takes, what that is worth, as much of it as fits.
+func (p *Planned) headline(s Style) string {
+	var groups, alone []string
+	for d := range p.Plan.Devices {
+		for g := range p.Plan.Devices[d].Groups {
+			names := p.names(&p.Plan.Devices[d].Groups[g])
+			if len(names) == 1 {
+				alone = append(alone, names[0])
+			} else {
+				groups = append(groups, strings.Join(names, " + "))
+			}
+		}
+	}
+	number := len(groups) + len(alone)
+	if len(alone) > 0 {
+		groups = append(groups, strings.Join(alone, ", ")+" alone")
+	}
+	names := strings.Join(groups, ", ") + ": "
+	value, worth := p.value(p.Plan.Value), p.against("separate")
+	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(number, "group"))
+	for _, line := range []string{names + value + worth, names + value, counts + value + worth} {
+		if utf8.RuneCountInString(line) <= s.Width {
+			return line
+		}
+	}
+	return counts + value
+}
+
+// value prints an objective value with its unit.
+func (p *Planned) value(v float64) string {
+	if p.Resolved.Problem.Objective == planner.ByteHits {
+		return p.number(v) + " sent per call"
+	}
+	return p.number(v) + " per call" + p.plusCompute()
+}
+
+// number prints an objective value for a table.
+func (p *Planned) number(v float64) string {
+	if p.Resolved.Problem.Objective == planner.ByteHits {
+		return size(int64(v))
+	}
+	return ms(v)
+}
+
+func (p *Planned) plusCompute() string {
+	if p.computeIncluded() {
+		return ""
+	}
+	return " + compute"
+}
+
+// against compares the plan with a baseline in words, to follow its value. A
+// factor of times that leave out compute would promise too much: then it is
+// the difference, which is the same with compute.
+func (p *Planned) against(name string) string {
+	for _, b := range p.Plan.Baselines {
+		if b.Name != name || p.Plan.Value <= 0 {
+			continue
+		}
+		switch f := b.Value / p.Plan.Value; {
+		case f < 1.005:
+			return ", no better than " + baselineNames[name]
+		case p.factorsHold():
+			return ", " + factor(f) + " better than " + baselineNames[name]
+		}
+		return ", " + p.number(b.Value-p.Plan.Value) + " less than " + baselineNames[name]
+	}
+	return ""
+}
+
+// factor is how many times better something is.
+func factor(f float64) string { return digits(f) + "x" }
+
+// baselineNames are the machine interface's names in words.
+var baselineNames = map[string]string{
+	"separate":           "all separate",
+	"as-given":           "all together, as given",
+	"by-rate":            "all together, by rate",
+	"by-size-ascending":  "all together, small first",
+	"by-size-descending": "all together, large first",
+}
+
+// todo lists devices, groups, models in order, and how each group shares the pool.
+func (p *Planned) todo(b *bytes.Buffer, s Style) {
+	for d := range p.Plan.Devices {
+		device := &p.Plan.Devices[d]
+		fmt.Fprintf(b, "\ndevice %s (%s), edgetpu_compiler %s, %s\n", device.Name, p.Resolved.Plan.Devices[d].Link.Name, p.Resolved.Problem.Version, count(len(device.Groups), "group"))
+		for g := range device.Groups {
+			group := &device.Groups[g]
+			order := ""
+			if len(group.Models) > 1 && (p.Resolved.Version.Sequential() || group.OrderTies) {
+				order = " (in this order)"
+			}
+			paragraph(b, s, "  "+group.Name+": ", strings.Join(p.names(group), ", ")+order)
+			bar := poolBar(group.Reserved)
+			free := int64(compile.PoolRows(group.Reserved)-group.Rows) * compile.RowBytes
+			for _, m := range group.Models {
+				bar.add(p.Resolved.Problem.Models[m].Name, int64(p.Plan.Models[m].Split.Rows)*compile.RowBytes)
+			}
+			bar.write(b, s, "    ", free)
+			if group.OrderTies {
+				paragraph(b, s, "    ", "The order moves ops of equal size; its gain rests on the compiler's tie rule.")
+			}
+		}
+	}
+}
+
+// gives is the table of models.
+func (p *Planned) gives(b *bytes.Buffer, s Style) {
+	b.WriteString("\nper call, times in ms" + p.plusCompute() + "\n")
+	calls := "WEIGHT"
+	if p.Resolved.Plan.ByRate {
+		calls = "RATE"
+	}
+	t := table{columns: []column{left("MODEL"), right(calls), right("CACHED"), right("STREAMED"), right("HIT RATE"), right("LOADS"), right("WARM"), right("COLD"), right("EXPECTED")}}
+	for i := range p.Plan.Models {
+		o := &p.Plan.Models[i]
+		hits := "-"
+		if rate, ok := byteHitRate(o); ok {
+			hits = percent(float64(rate))
+		}
+		t.add(p.Resolved.Problem.Models[i].Name, p.Resolved.Plan.Models[i].CallsText, size(o.Split.Cached), size(o.Split.Streamed), hits, digits(o.Miss), digits(o.SteadyMS), digits(o.ColdMS), digits(o.ExpectedMS))
+	}
+	t.write(b, s, 2)
+}
+
+// worth compares with what a user without a planner would do.
+func (p *Planned) worth(b *bytes.Buffer, s Style) {
+	unit := "time per call" + p.plusCompute()
+	if p.Resolved.Problem.Objective == planner.ByteHits {
+		unit = "parameters sent per call"
+	}
+	if !p.factorsHold() {
+		unit += " (FACTOR without it)"
+	}
+	fmt.Fprintf(b, "\ncompared, %s\n", unit)
+	t := table{columns: []column{{fixed: true}, right("VALUE"), right("MORE"), right("FACTOR"), left("")}}
+	t.add("this plan", p.number(p.Plan.Value), "", "", "")
+	for _, x := range p.Plan.Baselines {
+		note, times := "", ""
+		if p.Plan.Value > 0 {
+			times = factor(x.Value / p.Plan.Value)
+		}
+		if !x.Feasible {
+			note = "violates a pin"
+		}
+		t.add(baselineNames[x.Name], p.number(x.Value), p.number(x.Value-p.Plan.Value), times, note)
+	}
+	t.write(b, s, 2)
+}
+
+// limits says in words what ended a search early, by Certificate.Limit.
+var limits = map[string]string{
+	"":            "which the search could not prove to be the best",
+	"interrupted": "the search was interrupted",
+	"nodes":       "the search reached its limit of nodes",
+	"models":      "the models are too many to try everything",
+	"ties":        "the ops of equal size are too many to try every order",
+}
+
+// sure says how good the plan is, and how good its numbers are.
+func (p *Planned) sure(b *bytes.Buffer, s Style) {
+	c := &p.Plan.Certificate
+	text := fmt.Sprintf("optimal under the cost model: no groups and no order are better (gap 0, %s)", count(int(c.Nodes), "node"))
+	if c.Status != planner.Optimal {
+		text = fmt.Sprintf("%s, %s (no plan is below %s, gap %s, %s)", c.Status, limits[c.Limit], p.value(c.Bound), percent(c.Gap), count(int(c.Nodes), "node"))
+	}
+	b.WriteString("\n")
+	paragraph(b, s, "sure: ", text)
+	bySource, byCertainty, byReserve := map[string][]string{}, map[string][]string{}, map[string][]string{}
+	for i := range p.Plan.Models {
+		e := p.evidence(i)
+		bySource[e.Source] = append(bySource[e.Source], e.Name)
+		byCertainty[e.Certainty] = append(byCertainty[e.Certainty], e.Name)
+		rows := reserveOrigin(p.Resolved.Files[i].Reserve)
+		byReserve[rows] = append(byReserve[rows], e.Name)
+	}
+	var splits, rows, times []string
+	for c := report.Exact; c <= report.Unknown; c++ {
+		if names := byCertainty[c.String()]; len(names) > 0 {
+			splits = append(splits, c.String()+" for "+list(names, len(p.Plan.Models)))
+		}
+	}
+	paragraph(b, s, "      ", "sizes and split: "+strings.Join(splits, "; "))
+	for _, origin := range slices.Sorted(maps.Keys(byReserve)) {
+		rows = append(rows, origin+" for "+list(byReserve[origin], len(p.Plan.Models)))
+	}
+	paragraph(b, s, "      ", "reserved rows: "+strings.Join(rows, "; "))
+	for _, source := range slices.Sorted(maps.Keys(bySource)) {
+		text := source + " for " + list(bySource[source], len(p.Plan.Models))
+		if source == "modelled" {
+			text += ", from the link's rate and a heuristic count of instruction bytes"
+		}
+		times = append(times, text)
+	}
+	paragraph(b, s, "      ", "times: "+strings.Join(times, "; "))
+}
+
+// list names models, unless it is all of them.
+func list(names []string, all int) string {
+	if len(names) == all && all > 1 {
+		return "all models"
+	}
+	return strings.Join(names, ", ")
+}
+
+// Comparison is the plans of one plan file for several compiler releases.
+type Comparison struct {
+	Own   compile.Version // the plan file's release
+	Plans []Planned       // one for each release
+}
+
+type plansJSON struct {
+	Schema  string        `json:"schema"`
+	Plans   []planJSON    `json:"plans"`
+	Pinning []pinningJSON `json:"pinning"`
+}
+
+// pinningJSON is what staying with a release costs compared with the best of the plans.
+type pinningJSON struct {
+	Compiler string `json:"compiler"`
+	Value    number `json:"value"`
+	Unit     string `json:"unit"`
+	Delta    number `json:"delta"`
+}
+
+// best is the plan with the least value; of equals the plan file's own release, else the newest.
+func (c *Comparison) best() *Planned {
+	return slices.MinFunc(c.pointers(), func(a, b *Planned) int {
+		own := func(p *Planned) int {
+			if p.Resolved.Version == c.Own {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.Plan.Value, b.Plan.Value), cmp.Compare(own(a), own(b)), cmp.Compare(b.Resolved.Version, a.Resolved.Version))
+	})
+}
+
+func (c *Comparison) pointers() []*Planned {
+	list := make([]*Planned, len(c.Plans))
+	for i := range c.Plans {
+		list[i] = &c.Plans[i]
+	}
+	return list
+}
+
+// ComparisonJSON is the object tpuplan/plans/v1.
+func ComparisonJSON(c *Comparison) []byte {
+	out := plansJSON{Schema: "tpuplan/plans/v1"}
+	best := c.best().Plan.Value
+	for i := range c.Plans {
+		x := c.Plans[i].json("tpuplan/plan/v1")
+		out.Plans = append(out.Plans, x)
+		out.Pinning = append(out.Pinning, pinningJSON{x.Compiler, x.Objective.Value, x.Objective.Unit, number(c.Plans[i].Plan.Value - best)})
+	}
+	return encode(out)
+}
+
+// Compare shows the plans of several releases side by side, and what pinning
+// one of them is worth.
+func Compare(c *Comparison, s Style) []byte {
+	var b bytes.Buffer
+	best := c.best()
+	headline := fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, best.value(best.Plan.Value))
+	for i := range c.Plans {
+		own := &c.Plans[i]
+		if own.Resolved.Version != c.Own || own.Plan.Value <= best.Plan.Value {
+			continue
+		}
+		worth := own.number(own.Plan.Value-best.Plan.Value) + " less than " + c.Own.String()
+		if best.factorsHold() && best.Plan.Value > 0 {
+			worth = factor(own.Plan.Value/best.Plan.Value) + " better than " + c.Own.String()
+		}
+		headline = fmt.Sprintf("pin edgetpu_compiler %s: %s, %s", best.Resolved.Version, best.value(best.Plan.Value), worth)
+	}
+	b.WriteString(s.bold(headline) + "\n\n")
+	t := table{columns: []column{{title: "COMPILER", fixed: true}, right("VALUE"), right("PINNING COSTS"), {title: "STATUS", fixed: true}, left("GROUPS")}}
+	for i := range c.Plans {
+		p := &c.Plans[i]
+		costs := "-"
+		if delta := p.Plan.Value - best.Plan.Value; delta > 0 {
+			costs = "+" + p.number(delta)
+		}
+		own := ""
+		if p.Resolved.Problem.Version == c.Own {
+			own = " (plan)"
+		}
+		var groups []string
+		for d := range p.Plan.Devices {
+			for g := range p.Plan.Devices[d].Groups {
+				groups = append(groups, strings.Join(p.names(&p.Plan.Devices[d].Groups[g]), " + "))
+			}
+		}
+		t.add(p.Resolved.Problem.Version.String()+own, p.number(p.Plan.Value), costs, string(p.Plan.Certificate.Status), strings.Join(groups, " | "))
+	}
+	t.write(&b, s, 0)
+	b.WriteString("\n")
+	m := table{columns: []column{left("MODEL"), {title: "COMPILER", fixed: true}, right("CACHED"), right("STREAMED"), right("LOADS"), right("EXPECTED")}}
+	for i := range best.Plan.Models {
+		for k := range c.Plans {
+			o := &c.Plans[k].Plan.Models[i]
+			name := ""
+			if k == 0 {
+				name = best.Resolved.Problem.Models[i].Name
+			}
+			m.add(name, c.Plans[k].Resolved.Problem.Version.String(), size(o.Split.Cached), size(o.Split.Streamed), digits(o.Miss), ms(o.ExpectedMS))
+		}
+	}
+	m.write(&b, s, 0)
+	b.WriteString("\n")
+	if !best.computeIncluded() {
+		paragraph(&b, s, "", "Times leave out compute, which no plan changes. Releases also differ in instruction bytes, of which only a heuristic count is known: small differences prove nothing.")
+	}
+	paragraph(&b, s, "", "Nothing was written. To pin a release, set version in the plan's [compiler] table.")
+	return b.Bytes()
+}

@@ -1,0 +1,408 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
+	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/emit"
+	"github.com/tpuplan/tpuplan/planner"
+	"github.com/tpuplan/tpuplan/plans"
+)
+
+func optimizeCommand(u *ui) *cli.Command {
+	return &cli.Command{
+		Name:      "optimize",
+		Usage:     "find the best groups and compile orders of a plan",
+		ArgsUsage: "PLAN.toml",
+		Description: `Reads a plan file and its models, predicts what edgetpu_compiler would cache for
+every group of models and every order worth trying, and prints the best plan
+with its evidence. The decision is written to the lock beside the plan file,
+PLAN.lock.json, and with --emit as build commands.
+
+With --compiler given more than once it compares the plans for these releases
+and writes nothing.`,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "compiler", Usage: "plan for release `V` instead of the plan file's; may be repeated"},
+			&cli.StringFlag{Name: "command", Usage: "`WORDS` that start the compiler, instead of EDGETPU_COMPILER and the plan file's"},
+			formatFlag("table", "json"),
+			&cli.StringFlag{Name: "emit", Usage: "also write build commands, `KIND` is " + strings.Join(emit.Names(), " or ") + "; needs -o"},
+			&cli.StringFlag{Name: "o", Usage: "`FILE` for --emit; \"-\" is stdout, which then holds nothing else"},
+			&cli.BoolFlag{Name: "check", Usage: "write nothing; exit 3 if the lock's decision would change"},
+			&cli.BoolFlag{Name: "diff", Usage: "--check, and print the difference instead of the plan"},
+			&cli.BoolFlag{Name: "strict", Usage: "with --check, --diff or --locked: also exit 3 if only evidence changed"},
+			&cli.BoolFlag{Name: "locked", Usage: "exit 3 if the lock's decision would change, else print and emit the lock's plan"},
+			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best"},
+		},
+		Action: func(c *cli.Context) error { return optimize(c, u) },
+	}
+}
+
+// request is a checked command line of optimize.
+type request struct {
+	plan                        string
+	versions                    []compile.Version // none: the plan file's
+	command                     []string          // none: the plan file's
+	commandFromEnv              bool
+	json                        bool
+	emit                        string
+	output                      string
+	check, diff, strict, locked bool
+	requireOptimal              bool
+}
+
+func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
+	r := &request{
+		json: c.String("format") == "json", emit: c.String("emit"), output: c.String("o"),
+		check: c.Bool("check") || c.Bool("diff"), diff: c.Bool("diff"), strict: c.Bool("strict"), locked: c.Bool("locked"),
+		requireOptimal: c.Bool("require-optimal"),
+	}
+	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {
+		return nil, err
+	}
+	for _, text := range c.StringSlice("compiler") {
+		v, err := compile.ParseVersion(text)
+		if err != nil {
+			return nil, usageError("", "--compiler: %w", err)
+		}
+		if slices.Contains(r.versions, v) {
+			return nil, usageError("", "--compiler %s is given twice", v)
+		}
+		r.versions = append(r.versions, v)
+	}
+	// A flag wins over the variable, the variable over the plan.
+	if r.command = strings.Fields(c.String("command")); len(r.command) == 0 {
+		if c.IsSet("command") {
+			return nil, usageError("", "--command is empty")
+		}
+		r.command, r.commandFromEnv = strings.Fields(u.getenv("EDGETPU_COMPILER")), true
+	}
+	if r.emit != "" {
+		if err := oneOf("--emit", r.emit, emit.Names()...); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case r.emit != "" && r.output == "":
+		return nil, usageError("add -o build.mk, or -o - for stdout", "--emit needs -o FILE")
+	case r.output != "" && r.emit == "":
+		return nil, usageError("add --emit "+emit.Names()[0], "-o is where --emit writes to, and there is no --emit")
+	case r.check && r.emit != "":
+		return nil, usageError("--locked tests the same and emits", "%s writes nothing, so it cannot --emit", checkName(r))
+	case r.check && r.locked:
+		return nil, usageError("", "%s and --locked exclude each other", checkName(r))
+	case r.strict && !r.check && !r.locked:
+		return nil, usageError("", "--strict needs --check, --diff or --locked")
+	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
+		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
+	}
+	if err := wantArgs(c, "plan file", 1, 1); err != nil {
+		return nil, err
+	}
+	r.plan = c.Args().First()
+	return r, nil
+}
+
+func checkName(r *request) string {
+	if r.diff {
+		return "--diff"
+	}
+	return "--check"
+}
+
+func optimize(c *cli.Context, u *ui) error {
+	r, err := optimizeRequest(c, u)
+	if err != nil {
+		return err
+	}
+	plan, err := plans.Load(r.plan)
+	if err != nil {
+		return err
+	}
+	if len(r.versions) > 1 {
+		return compareVersions(c.Context, u, r, plan)
+	}
+	version := plan.Compiler.Version
+	if len(r.versions) == 1 {
+		version = r.versions[0]
+	}
+	planned, err := solve(c.Context, u, r, plan, version)
+	if err != nil {
+		return err
+	}
+	return conclude(c.Context, u, r, planned)
+}
+
+// solve makes the plan for one release.
+func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version compile.Version) (*view.Planned, error) {
+	resolved, err := plans.Resolve(ctx, plan, plans.Options{Version: &version, Command: r.command})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, errInterrupted
+		}
+		return nil, err
+	}
+	if err := checkOutput(r, resolved); err != nil {
+		return nil, err
+	}
+	u.done("%s: searching groups of %d models for edgetpu_compiler %s", r.plan, len(resolved.Problem.Models), version)
+	answer, err := planner.Solve(ctx, resolved.Problem, planner.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.plan, err)
+	}
+	switch status := answer.Certificate.Status; {
+	case status == planner.Infeasible:
+		return nil, &failure{exitInfeasible, fmt.Errorf("%s: %w", r.plan, status.Err()), "look at the pins group and order_before"}
+	case status.Err() != nil && ctx.Err() != nil:
+		return nil, errInterrupted
+	case status.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", r.plan, status.Err())
+	}
+	// Nothing trusts the search's own book-keeping.
+	if err := planner.Verify(resolved.Problem, answer); err != nil {
+		return nil, fmt.Errorf("%s: the plan found does not hold (please report this): %w", r.plan, err)
+	}
+	for _, w := range resolved.WarningsOf(answer) {
+		u.warn(w.Error())
+	}
+	return &view.Planned{Resolved: resolved, Plan: answer, Lock: plans.NewLock(resolved, answer)}, nil
+}
+
+func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) error {
+	c := &view.Comparison{Own: plan.Compiler.Version}
+	proven := true
+	for _, v := range r.versions {
+		p, err := solve(ctx, u, r, plan, v)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return errInterrupted // half a comparison misleads
+		}
+		c.Plans = append(c.Plans, *p)
+		proven = proven && p.Plan.Certificate.Status == planner.Optimal
+	}
+	render := func() []byte { return view.Compare(c, u.style()) }
+	if r.json {
+		render = func() []byte { return view.ComparisonJSON(c) }
+	}
+	if err := u.print(render()); err != nil {
+		return err
+	}
+	return verdict(ctx, r, proven)
+}
+
+// verdict is the error, if any, of a plan that was found: it is printed, but nothing is written.
+func verdict(ctx context.Context, r *request, proven bool) error {
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case r.requireOptimal && !proven:
+		return &failure{exitUnproven, fmt.Errorf("%s: the plan is not proven to be optimal", r.plan), "no file was written"}
+	}
+	return nil
+}
+
+// conclude prints, compares and writes, as the flags want it.
+func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
+	if err := verdict(ctx, r, p.Plan.Certificate.Status == planner.Optimal); err != nil {
+		return errors.Join(u.printPlan(r, p), err)
+	}
+	lock, path := p.Lock, plans.LockPath(r.plan)
+	if r.check || r.locked {
+		old, err := plans.ReadLock(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		stale := staleness(u, r, path, old, lock)
+		if r.check {
+			return errors.Join(u.printCheck(r, p, path, old, lock), stale)
+		}
+		if stale != nil {
+			return stale
+		}
+		lock = old
+	}
+	fragment, err := render(r, lock)
+	if err != nil {
+		return err
+	}
+	if r.output == "-" {
+		err = u.print(fragment)
+	} else {
+		p.Next = nextCommand(r)
+		err = u.printPlan(r, p)
+	}
+	if err != nil {
+		return err
+	}
+	return write(u, r, path, lock, fragment)
+}
+
+func (u *ui) printPlan(r *request, p *view.Planned) error {
+	if r.json {
+		return u.print(view.PlanJSON(p))
+	}
+	return u.print(view.Plan(p, u.style()))
+}
+
+// printCheck prints the plan, or with --diff what would change in the lock.
+func (u *ui) printCheck(r *request, p *view.Planned, path string, old, lock *plans.Lock) error {
+	if !r.diff {
+		return u.printPlan(r, p)
+	}
+	changes, err := plans.Diff(path, old, lock)
+	if err != nil {
+		return err
+	}
+	return u.print(changes)
+}
+
+// staleness compares the lock with what would be decided now. Changed
+// evidence alone is only told, unless --strict is given.
+func staleness(u *ui, r *request, path string, old, lock *plans.Lock) error {
+	if old == nil {
+		return &failure{exitStale, fmt.Errorf("%s: there is no lock", path), "run tpuplan optimize " + r.plan}
+	}
+	var errs []error
+	changes := plans.Compare(old, lock)
+	for _, reason := range changes.Decision {
+		errs = append(errs, &failure{code: exitStale, err: fmt.Errorf("%s: the decision changes: %s", path, reason)})
+	}
+	for _, reason := range changes.Evidence {
+		if r.strict {
+			errs = append(errs, &failure{code: exitStale, err: fmt.Errorf("%s: the evidence changes: %s", path, reason)})
+		} else {
+			u.note(fmt.Sprintf("%s: the evidence changes, the decision does not: %s", path, reason))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// nextCommand is what to run after this.
+func nextCommand(r *request) string {
+	folder := ""
+	if dir := filepath.Dir(r.plan); dir != "." {
+		folder = "cd " + dir + " && "
+	}
+	switch r.emit {
+	case "make":
+		return folder + "make -f " + relative(r.plan, r.output)
+	case "sh":
+		return folder + "sh " + relative(r.plan, r.output)
+	}
+	return "tpuplan optimize --emit make -o " + filepath.Join(filepath.Dir(r.plan), "build.mk") + " " + r.plan
+}
+
+// relative is a path as seen from the folder of the plan file, where build files run.
+func relative(plan, path string) string {
+	folder, err := filepath.Abs(filepath.Dir(plan))
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if rel, e := filepath.Rel(folder, path); err == nil && e == nil {
+		path = rel
+	}
+	return filepath.ToSlash(path)
+}
+
+// render makes the build file, nil without --emit.
+func render(r *request, lock *plans.Lock) ([]byte, error) {
+	if r.emit == "" {
+		return nil, nil
+	}
+	build := lock.Build(r.plan)
+	words := []string{"tpuplan", "optimize"}
+	if r.command != nil && !r.commandFromEnv {
+		// The variable is read when the build file runs; the flag would be forgotten.
+		build.Command = r.command
+		words = append(words, "--command", strings.Join(r.command, " "))
+	}
+	output := r.output
+	if output != "-" {
+		output = relative(r.plan, output)
+		build.Output = output
+	}
+	build.Regenerate = append(words, "--emit", r.emit, "-o", output, build.Plan)
+	var b bytes.Buffer
+	if err := emit.Formats()[r.emit](&b, build); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.plan, err)
+	}
+	return b.Bytes(), nil
+}
+
+// write puts the lock and the build file in place. The build file is complete
+// on the disk before anything old is replaced.
+func write(u *ui, r *request, path string, lock *plans.Lock, fragment []byte) error {
+	commit := func() error { return nil }
+	if r.emit != "" && r.output != "-" {
+		var discard func()
+		var err error
+		if commit, discard, err = prepare(r.output, fragment); err != nil {
+			return fmt.Errorf("%s: not written, what was there is untouched: %w", r.output, bare(err))
+		}
+		defer discard()
+	}
+	if !r.locked {
+		if err := plans.WriteLock(path, lock); err != nil {
+			return err
+		}
+		u.done("%s: up to date", path)
+	}
+	if err := commit(); err != nil {
+		return fmt.Errorf("%s: not written, what was there is untouched: %w", r.output, bare(err))
+	}
+	if r.emit != "" && r.output != "-" {
+		u.done("%s: written", r.output)
+	}
+	return nil
+}
+
+// bare is a file error without operation and path, which the message has.
+func bare(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// checkOutput refuses an output that is one of the inputs.
+func checkOutput(r *request, p *plans.Resolved) error {
+	if r.output == "" || r.output == "-" {
+		return nil
+	}
+	inputs := map[string]string{r.plan: "the plan file", plans.LockPath(r.plan): "the lock"}
+	for _, f := range p.Files {
+		inputs[f.Path] = "a model of the plan"
+	}
+	for path, what := range inputs {
+		if sameFile(path, r.output) {
+			return usageError("choose another -o", "-o %s is %s", r.output, what)
+		}
+	}
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	if errA == nil && errB == nil {
+		return os.SameFile(x, y)
+	}
+	absA, errA := filepath.Abs(a)
+	absB, errB := filepath.Abs(b)
+	return errA == nil && errB == nil && absA == absB
+}

@@ -1,0 +1,150 @@
+package main
+
+// Every word on the terminal that is not a result goes through this file.
+// The rules:
+//
+//   - A result goes to stdout, whole, in one write, after the work is done.
+//     Everything else goes to stderr.
+//   - Messages begin with the program and their kind: "tpuplan: error: ...",
+//     "tpuplan: warning: ...", "tpuplan: hint: ...", "tpuplan: note: ...";
+//     lower case, no period at the end.
+//   - A problem in a file begins with its position instead, "plan.toml:12:9:
+//     ...", so that editors and make can jump to it. On a terminal the line
+//     and a caret follow.
+//   - Commands that write files say nothing about it unless -v is given.
+//     -q silences warnings, hints and notes, never errors.
+//   - Colour only supports; nothing depends on it. It is used on a terminal,
+//     unless NO_COLOR is set or TERM is dumb; FORCE_COLOR turns it on
+//     elsewhere, and --color has the last word.
+//   - No prompts, and no progress off a terminal.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
+	"github.com/tpuplan/tpuplan/plans"
+)
+
+// ui is the terminal as one run of the program sees it.
+type ui struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+
+	quiet, verbose bool
+	color          string // auto, always or never
+	warned         map[string]bool
+}
+
+// Paints of message kinds (ANSI select graphic rendition).
+const (
+	paintError   = "1;31"
+	paintWarning = "1;33"
+	paintHint    = "36"
+	paintNote    = "2"
+)
+
+// colored says whether text for w may be coloured.
+func (u *ui) colored(w io.Writer) bool {
+	switch {
+	case u.color == "always":
+		return true
+	case u.color == "never", u.getenv("NO_COLOR") != "", u.getenv("TERM") == "dumb":
+		return false
+	case u.getenv("FORCE_COLOR") != "":
+		return true
+	}
+	return isTerminal(w)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// style is how results look on stdout: 80 columns unless a terminal says otherwise.
+func (u *ui) style() view.Style {
+	s := view.Style{Width: 80, Color: u.colored(u.out)}
+	if f, ok := u.out.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width >= 40 {
+			s.Width = width
+		}
+	}
+	return s
+}
+
+// message writes one line of a kind to stderr.
+func (u *ui) message(paint, kind, text string) {
+	if u.colored(u.err) {
+		kind = "\x1b[" + paint + "m" + kind + "\x1b[0m"
+	}
+	fmt.Fprintf(u.err, "tpuplan: %s: %s\n", kind, text)
+}
+
+// warn says a warning once, however many plans of a comparison it concerns.
+func (u *ui) warn(text string) {
+	if !u.quiet && !u.warned[text] {
+		u.message(paintWarning, "warning", text)
+		u.warned[text] = true
+	}
+}
+
+func (u *ui) hint(text string) {
+	if !u.quiet && text != "" {
+		u.message(paintHint, "hint", text)
+	}
+}
+
+func (u *ui) note(text string) {
+	if !u.quiet {
+		u.message(paintNote, "note", text)
+	}
+}
+
+// done reports a written file, for those who asked to hear about it.
+func (u *ui) done(format string, args ...any) {
+	if u.verbose {
+		u.message(paintNote, "note", fmt.Sprintf(format, args...))
+	}
+}
+
+// fail reports an error in the form its kind deserves.
+func (u *ui) fail(err error) {
+	if problems, ok := errors.AsType[plans.Problems](err); ok {
+		u.problems(problems)
+		return
+	}
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range several.Unwrap() {
+			u.fail(e)
+		}
+		return
+	}
+	u.message(paintError, "error", err.Error())
+	if f, ok := errors.AsType[*failure](err); ok {
+		u.hint(f.hint)
+	}
+}
+
+// problems lists what is wrong with a file, each with its position.
+func (u *ui) problems(problems plans.Problems) {
+	for _, p := range problems {
+		fmt.Fprintln(u.err, p.Error())
+		if isTerminal(u.err) {
+			fmt.Fprint(u.err, p.Excerpt())
+		}
+	}
+}
+
+// print writes a result to stdout.
+func (u *ui) print(result []byte) error {
+	if _, err := u.out.Write(result); err != nil {
+		return fmt.Errorf("writing to stdout: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+// Package layering keeps imports pointing downward. docs/architecture.md
+// explains the layers; this test is what makes them hold.
+package layering
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tpuplan/tpuplan/"
+
+// layers says for each package what of the module it may import; packages
+// below a folder named internal belong to the package above it.
+var layers = map[string][]string{
+	"tflite":                    {},
+	"compile/report":            {},
+	"compile":                   {"compile/report", "tflite"},
+	"compile/emit":              {"compile"},
+	"cost":                      {},
+	"planner":                   {"compile", "compile/report", "cost"},
+	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "planner", "tflite"},
+	"plans/schema":              {},
+	"profile":                   {},
+	"profile/device":            {},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "cost", "planner", "plans", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "cost", "planner", "plans", "tflite"},
+}
+
+// apart are packages for tests and generators: the product may not import
+// them, and they may do what it may not.
+var apart = []string{
+	"internal/testdata", "internal/layering",
+	"tflite/tflitetest", "tflite/internal/schema", "tflite/internal/schema/gen",
+	"plans/schema/schematest",
+}
+
+// outside says which packages may import a package from outside the module,
+// those named by a path and everything below it.
+var outside = map[string][]string{
+	"os/exec":                       {},
+	"C":                             {},
+	"unsafe":                        {"tflite"}, // views of numbers in a file's bytes
+	"net/http":                      {},
+	"os":                            {"tflite", "plans", "cmd/tpuplan"},
+	"github.com/urfave/cli":         {"cmd/tpuplan"},
+	"golang.org/x/term":             {"cmd/tpuplan"},
+	"github.com/BurntSushi":         {"plans"},
+	"github.com/google/renameio":    {"plans", "cmd/tpuplan"},
+	"github.com/google/flatbuffers": {"tflite", "tflite/internal"},
+	"testing":                       {},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportsPointDownward(t *testing.T) {
+	for _, p := range list(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if slices.Contains(apart, name) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			ours, internal := strings.CutPrefix(imported, module)
+			switch {
+			case !internal:
+				for path, users := range outside {
+					if within(imported, path) && !slices.ContainsFunc(users, func(u string) bool { return name == u || strings.HasSuffix(u, "internal") && within(name, u) }) {
+						t.Errorf("%s imports %s, which only %v may", name, imported, users)
+					}
+				}
+			case slices.Contains(apart, ours):
+				t.Errorf("%s imports %s, which is for tests and generators", name, ours)
+			default:
+				of := owner(name)
+				allowed, known := layers[of]
+				if !known {
+					t.Errorf("%s has no row in the table of layers: say what it may import", of)
+				} else if to := owner(ours); to != of && !slices.Contains(allowed, to) && ours != "cmd/tpuplan/internal/view" {
+					t.Errorf("%s imports %s, which is not below it", name, ours)
+				}
+			}
+		}
+	}
+}
+
+// owner is the package on whose behalf an internal package exists, itself for others.
+func owner(name string) string {
+	if _, ok := layers[name]; ok {
+		return name
+	}
+	before, _, _ := strings.Cut(name, "/internal")
+	return before
+}
+
+func within(path, root string) bool {
+	return path == root || strings.HasPrefix(path, root+"/")
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
