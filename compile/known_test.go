@@ -192,8 +192,19 @@ func mobileNetDetector(alpha float64) []byte {
 	depth := func(n int) int { return int(float64(n) * alpha) }
 	b.Conv(depth(32), 3, 3, 2, true)
 	for _, pair := range []struct{ channels, stride int }{
-		{64, 1}, {128, 2}, {128, 1}, {256, 2}, {256, 1}, {512, 2},
-		{512, 1}, {512, 1}, {512, 1}, {512, 1}, {512, 1}, {1024, 2}, {1024, 1},
+		{64, 1},
+		{128, 2},
+		{128, 1},
+		{256, 2},
+		{256, 1},
+		{512, 2},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{512, 1},
+		{1024, 2},
+		{1024, 1},
 	} {
 		b.Depthwise(3, 3, pair.stride, true).Conv(depth(pair.channels), 1, 1, 1, true)
 	}

@@ -218,8 +218,10 @@ func TestFootprintRules(t *testing.T) {
 			w, o := b.Constant(1, 3, 3, 24), 0
 			in := b.At()
 			o = b.Activation(1, 16, 16, 24)
-			return b.Op(tflite.Op{Code: tflite.DepthwiseConv2D, Version: 1, Inputs: []int{in, w}, Outputs: []int{o},
-				Options: tflite.Options{SamePadding: true, StrideW: 1, StrideH: 1, DilationW: 1, DilationH: 1, DepthMultiplier: 24}}).Source()
+			return b.Op(tflite.Op{
+				Code: tflite.DepthwiseConv2D, Version: 1, Inputs: []int{in, w}, Outputs: []int{o},
+				Options: tflite.Options{SamePadding: true, StrideW: 1, StrideH: 1, DilationW: 1, DilationH: 1, DepthMultiplier: 24},
+			}).Source()
 		}, V15_0, 32 * 4 * 9, 9},
 		{"detection head pads its pieces", func() *tflite.Source { return image().Conv(6, 1, 1, 1, true).Reshape(1, 3072, 2).Source() }, V15_0, 16 * 4 * 3, 3},
 		{"padding of channels is a convolution", func() *tflite.Source { return image().Pad(0, 0, 0, 0, 0, 0, 4, 4).Source() }, V15_0, 16 * 4 * 3, 3},

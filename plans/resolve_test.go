@@ -205,18 +205,36 @@ func TestResolveProblems(t *testing.T) {
 		{"empty", minimal, map[string][]byte{"a.tflite": {}}, `plan.toml:6:8: model "a": a.tflite: the file is empty`, false},
 		{"not a model", minimal, map[string][]byte{"a.tflite": []byte("hello, world")}, `plan.toml:6:8: model "a": a.tflite: not a TFLite file (identifier "o, w", want "TFL3")`, false},
 		{"truncated", minimal, map[string][]byte{"a.tflite": good[:len(good)/2]}, `plan.toml:6:8: model "a": a.tflite: `, false},
-		{"compiled", minimal, map[string][]byte{"a.tflite": tflitetest.CompiledModel(tflitetest.Split(1, 2, 3))},
-			`plan.toml:6:8: model "a": a.tflite: compiled for the Edge TPU already (name the .tflite file that it was compiled from)`, false},
-		{"float, 15.0", minimal + "[compiler]\nversion='15.0'\n", map[string][]byte{"a.tflite": float.Input(1, 64).Logistic().Bytes()},
-			`plan.toml:6:8: model "a": a.tflite: edgetpu_compiler 15.0 says: Model not quantized (convert it with full integer quantization, inputs and outputs included)`, false},
-		{"out_dir is a file", minimal + "[compiler]\nout_dir='a.tflite/x'\n", map[string][]byte{"a.tflite": good},
-			`plan.toml:9:9: out_dir "a.tflite/x": a.tflite is a file, not a folder (rename it or change out_dir)`, false},
-		{"default out_dir is a file", minimal, map[string][]byte{"a.tflite": good, "build": good},
-			`plan.toml:1:1: out_dir "build": build is a file, not a folder (rename it or change out_dir)`, false},
-		{"cold without a cache", minimal + "available='0.00B'\nsteady='5ms'\ncold='6ms'\n", map[string][]byte{"a.tflite": good},
-			`plan.toml:10:6: model "a": cold says nothing about a model of which nothing is cached when it is compiled alone`, true},
-		{"steady too short", minimal + "available='0.00B'\nsteady='1us'\n", map[string][]byte{"a.tflite": good},
-			`plan.toml:9:8: model "a": steady is 0.001 ms, but the `, true},
+		{
+			"compiled", minimal,
+			map[string][]byte{"a.tflite": tflitetest.CompiledModel(tflitetest.Split(1, 2, 3))},
+			`plan.toml:6:8: model "a": a.tflite: compiled for the Edge TPU already (name the .tflite file that it was compiled from)`, false,
+		},
+		{
+			"float, 15.0", minimal + "[compiler]\nversion='15.0'\n",
+			map[string][]byte{"a.tflite": float.Input(1, 64).Logistic().Bytes()},
+			`plan.toml:6:8: model "a": a.tflite: edgetpu_compiler 15.0 says: Model not quantized (convert it with full integer quantization, inputs and outputs included)`, false,
+		},
+		{
+			"out_dir is a file", minimal + "[compiler]\nout_dir='a.tflite/x'\n",
+			map[string][]byte{"a.tflite": good},
+			`plan.toml:9:9: out_dir "a.tflite/x": a.tflite is a file, not a folder (rename it or change out_dir)`, false,
+		},
+		{
+			"default out_dir is a file", minimal,
+			map[string][]byte{"a.tflite": good, "build": good},
+			`plan.toml:1:1: out_dir "build": build is a file, not a folder (rename it or change out_dir)`, false,
+		},
+		{
+			"cold without a cache", minimal + "available='0.00B'\nsteady='5ms'\ncold='6ms'\n",
+			map[string][]byte{"a.tflite": good},
+			`plan.toml:10:6: model "a": cold says nothing about a model of which nothing is cached when it is compiled alone`, true,
+		},
+		{
+			"steady too short", minimal + "available='0.00B'\nsteady='1us'\n",
+			map[string][]byte{"a.tflite": good},
+			`plan.toml:9:8: model "a": steady is 0.001 ms, but the `, true,
+		},
 		{"two at once", second, nil, "plan.toml:6:8: model \"a\": a.tflite: no such file or directory\nplan.toml:10:8: model \"b\": b.tflite: no such file or directory", false},
 	}
 	for _, tt := range tests {
