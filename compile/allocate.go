@@ -90,8 +90,8 @@ type Share struct {
 }
 
 // key orders the allocator's list: class 0 first, larger parts first.
-func (part *Part) key() uint32 {
-	return uint32(part.Class)<<31 | (1<<31 - 1 - uint32(part.Rows))
+func (p *Part) key() uint32 {
+	return uint32(p.Class)<<31 | (1<<31 - 1 - uint32(p.Rows))
 }
 
 // Sorted returns the load with its parts in the order in which the
@@ -212,7 +212,6 @@ func lastCopies(loads []*Load) []int {
 type Merger struct {
 	items []item
 	refs  []place
-	last  []int
 }
 
 // Allocate is the package's Allocate for compiler 16.0 without the decision
