@@ -274,9 +274,9 @@ func TestSeedArticle(t *testing.T) {
 // Both public series of fully connected nets: on-chip and off-chip memory of
 // every row within its rounding (two decimals of a MiB, of a KiB below 1 MiB).
 func TestFullyConnectedSeries(t *testing.T) {
-	for file, net := range map[string]func(int) []byte{
-		"minN2-maxN1622-stepN20L5.csv":        tflitetest.FCSeriesL5,
-		"minN100-maxN2640-stepN40-L4-I64.csv": tflitetest.FCSeriesL4,
+	for file, net := range map[string]struct{ inputs, layers int }{
+		"minN2-maxN1622-stepN20L5.csv":        {6912, 5},
+		"minN100-maxN2640-stepN40-L4-I64.csv": {64, 4},
 	} {
 		f, err := os.Open(filepath.Join(testdata.Dir(t), "series", file))
 		if err != nil {
@@ -292,12 +292,32 @@ func TestFullyConnectedSeries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := built(t, net(n), Settings{Version: V16_0})
+			m := Analyze(fullyConnectedNet(net.inputs, n, net.layers), Settings{Version: V16_0})
 			p := Predict(V16_0, []Input{inputOf("fc", m)})
 			within(t, fmt.Sprintf("%s: N = %d: on-chip", file, n), p.Report.Models[0].OnChip.Bytes, row[2])
 			within(t, fmt.Sprintf("%s: N = %d: off-chip", file, n), p.Models[0].Split.Streamed, row[3])
 		}
 	}
+}
+
+// fullyConnectedNet is a chain of layers of n units without biases and ten
+// outputs; its weights have sizes but no contents, for only sizes count.
+func fullyConnectedNet(inputs, n, layers int) *tflite.Source {
+	src := &tflite.Source{Subgraphs: 1, Inputs: []int{0}, Tensors: []tflite.Tensor{{Shape: []int{1, inputs}, Type: tflite.Uint8}}}
+	for layer := range layers + 1 {
+		units := n
+		if layer == layers {
+			units = 10
+		}
+		last := len(src.Tensors) - 1
+		zi := src.Tensors[last].Dim(1)
+		src.Tensors = append(src.Tensors,
+			tflite.Tensor{Shape: []int{units, zi}, Type: tflite.Uint8, DataBytes: int64(units * zi)},
+			tflite.Tensor{Shape: []int{1, units}, Type: tflite.Uint8})
+		src.Ops = append(src.Ops, tflite.Op{Code: tflite.FullyConnected, Version: 1, Inputs: []int{last, last + 1, -1}, Outputs: []int{last + 2}})
+	}
+	src.Outputs = []int{len(src.Tensors) - 1}
+	return src
 }
 
 // within compares bytes with a figure in MiB that was printed with two decimals of its unit.

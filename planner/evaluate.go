@@ -100,14 +100,22 @@ func (f *field) plan(groups [][]int) *Plan {
 	return plan
 }
 
-// orderTies reports whether this order of a 16.0 group does better than the
-// order by name would, which only a tie can do.
+// orderTies reports whether the order of a 16.0 group decides ties between
+// ops of equal size: whether some other order that is easy to think of does worse.
 func (f *field) orderTies(order []int, reserved int, miss []float64) bool {
 	if f.problem.Version.Sequential() || len(order) == 1 {
 		return false
 	}
-	byName, ok := f.firstOrder(setOf(order), members(setOf(order)))
-	return ok && below(f.orderCost(order, reserved, miss), f.orderCost(byName, reserved, miss))
+	group := setOf(order)
+	reversed := slices.Clone(order)
+	slices.Reverse(reversed)
+	own := f.orderCost(order, reserved, miss)
+	for _, other := range append(f.seeds(group), reversed) {
+		if f.orderAllowed(other) && below(own, f.orderCost(other, reserved, miss)) {
+			return true
+		}
+	}
+	return false
 }
 
 // nameGroups names the groups that have no label: DEVICE-1, DEVICE-2 ...

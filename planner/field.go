@@ -250,3 +250,21 @@ func (f *field) bySize(models []int) []int {
 func (f *field) byRate(models []int) []int {
 	return f.sortedBy(models, func(a, b int) int { return cmp.Compare(f.model(b).Share, f.model(a).Share) })
 }
+
+// seeds are orders worth trying first. The one by name comes first: it stays
+// where nothing is better.
+func (f *field) seeds(group set) [][]int {
+	list := members(group)
+	ascending := f.bySize(list)
+	descending := make([]int, len(ascending))
+	for i, m := range ascending {
+		descending[len(ascending)-1-i] = m
+	}
+	var seeds [][]int
+	for _, wish := range [][]int{list, f.byRate(list), ascending, descending} {
+		if order, ok := f.firstOrder(group, wish); ok {
+			seeds = append(seeds, order)
+		}
+	}
+	return seeds
+}

@@ -45,24 +45,6 @@ func (s *search) solveGroup(group set) solved {
 	return s.solveMerged(group)
 }
 
-// seeds are orders worth trying first. The one by name comes first: it stays
-// where nothing is better.
-func (s *search) seeds(group set) [][]int {
-	list := members(group)
-	ascending := s.f.bySize(list)
-	descending := make([]int, len(ascending))
-	for i, m := range ascending {
-		descending[len(ascending)-1-i] = m
-	}
-	var seeds [][]int
-	for _, wish := range [][]int{list, s.f.byRate(list), ascending, descending} {
-		if order, ok := s.f.firstOrder(group, wish); ok {
-			seeds = append(seeds, order)
-		}
-	}
-	return seeds
-}
-
 // orders is the depth-first search over the orders of one group of a sequential compiler.
 type orders struct {
 	*search
@@ -92,7 +74,7 @@ func (s *search) solveSequential(group set) solved {
 	}
 	o.relaxed = f.relax(group, reserved, o.miss)
 	o.best.lower = o.relaxed.bound(group, compile.PoolRows(reserved))
-	for i, order := range s.seeds(group) {
+	for i, order := range f.seeds(group) {
 		c := f.orderCost(order, reserved, o.miss)
 		if i == 0 || below(c, o.best.upper) {
 			o.best.upper, o.best.order = c, order
@@ -196,7 +178,7 @@ func (s *search) solveMerged(group set) solved {
 	f := s.f
 	reserved, miss := f.reserved(group), f.misses(group)
 	var best solved
-	for i, order := range s.seeds(group) {
+	for i, order := range f.seeds(group) {
 		c := f.orderCost(order, reserved, miss)
 		if i == 0 || below(c, best.upper) {
 			best.upper, best.order = c, order

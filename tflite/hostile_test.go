@@ -387,7 +387,8 @@ func TestCosts(t *testing.T) {
 		if used := after.TotalAlloc - before.TotalAlloc; used > test.limit {
 			t.Errorf("%s: %d bytes used, want at most %d (file: %d, error: %v)", test.name, used, test.limit, len(test.data), err)
 		}
-		if took > time.Second {
+		// not a measurement: a reader that does more than linear work takes hours here
+		if took > time.Minute {
 			t.Errorf("%s: took %v", test.name, took)
 		}
 	}
