@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/tpuplan/tpuplan/tflite"
@@ -56,25 +57,14 @@ func BenchmarkOrderedGroups(b *testing.B) {
 					extend(NewPool(274))
 					continue
 				}
-				var merger Merger
-				var out []Share
-				listed := make([]*Load, 0, 8)
-				var extend func()
-				extend = func() {
-					for m := range loads {
-						if used[m] {
-							continue
-						}
-						used[m] = true
-						listed = append(listed, loads[m])
-						out = merger.Allocate(75, listed, out)
-						groups++
-						extend()
-						listed = listed[:len(listed)-1]
-						used[m] = false
-					}
+				// every other first model on the other core
+				var count [2]int
+				var done sync.WaitGroup
+				for core := range count {
+					done.Go(func() { count[core] = mergedGroups(loads, core) })
 				}
-				extend()
+				done.Wait()
+				groups = count[0] + count[1]
 			}
 			if groups != 109_600 {
 				b.Fatalf("%d groups", groups)
@@ -82,6 +72,32 @@ func BenchmarkOrderedGroups(b *testing.B) {
 			b.ReportMetric(float64(groups), "groups")
 		})
 	}
+}
+
+// mergedGroups splits the ordered groups whose first model is core, core + 2 ... in compiler 16.0.
+func mergedGroups(loads []*Load, core int) int {
+	var merger Merger
+	var out []Share
+	var used [8]bool
+	groups := 0
+	listed := make([]*Load, 0, len(loads))
+	var extend func()
+	extend = func() {
+		for m := range loads {
+			if used[m] || len(listed) == 0 && m%2 != core {
+				continue
+			}
+			used[m] = true
+			listed = append(listed, loads[m])
+			out = merger.Allocate(75, listed, out)
+			groups++
+			extend()
+			listed = listed[:len(listed)-1]
+			used[m] = false
+		}
+	}
+	extend()
+	return groups
 }
 
 // From the bytes of a 4 MB model to its predicted report, hashing included.
