@@ -9,17 +9,22 @@ import (
 // Pool is the wide memory that an invocation caches parameters in: the free
 // rows of each tile. It is a value: copy it to try something.
 type Pool struct {
-	free [Tiles]int32
-	all  int32
+	// tile t has level[t] / 16 free rows; the rest is 15 - t, so that the
+	// largest level is that of the first of the emptiest tiles
+	level [Tiles]int32
+	all   int32
 }
+
+const levelOfRow = 16
 
 // NewPool is an empty pool with reserved rows (-32..2048) taken from every tile.
 func NewPool(reserved int) Pool {
 	var p Pool
-	for t := range p.free {
-		p.free[t] = int32(max(0, TileRows-reserved))
-		p.all += p.free[t]
+	rows := int32(max(0, TileRows-reserved))
+	for t := range p.level {
+		p.level[t] = rows*levelOfRow + int32(Tiles-1-t)
 	}
+	p.all = Tiles * rows
 	return p
 }
 
@@ -47,15 +52,15 @@ func (p *Pool) placeGroups(v Version, groups int, rows int32) bool {
 			t = g % Tiles
 		} else {
 			// tiles before t had no room for the group before this one, which is of the same size
-			for t < Tiles && p.free[t] < rows {
+			for t < Tiles && p.level[t] < rows*levelOfRow {
 				t++
 			}
 		}
-		if t == Tiles || p.free[t] < rows {
+		if t == Tiles || p.level[t] < rows*levelOfRow {
 			*p = was
 			return false
 		}
-		p.free[t] -= rows
+		p.level[t] -= rows * levelOfRow
 	}
 	p.all -= int32(groups) * rows
 	return true
@@ -69,14 +74,12 @@ func (p *Pool) placeRows(rows int32) bool {
 	}
 	p.all -= rows
 	for rows > 0 {
-		best := 0
-		for t := 1; t < Tiles; t++ {
-			if p.free[t] > p.free[best] {
-				best = t
-			}
-		}
-		take := min(rows, p.free[best])
-		p.free[best] -= take
+		l := &p.level
+		best := max(
+			max(max(l[0], l[1]), max(l[2], l[3])), max(max(l[4], l[5]), max(l[6], l[7])),
+			max(max(l[8], l[9]), max(l[10], l[11])), max(max(l[12], l[13]), max(l[14], l[15])))
+		take := min(rows, best/levelOfRow)
+		l[Tiles-1-best%levelOfRow] -= take * levelOfRow
 		rows -= take
 	}
 	return true
@@ -116,6 +119,9 @@ type SortedLoad struct {
 	order []int32
 	parts []Part // in order
 }
+
+// Parts are the load's parts in the order in which they are tried.
+func (l *SortedLoad) Parts() []Part { return l.parts }
 
 // Place places the next model of an invocation of a sequential compiler (see
 // [Version.Sequential]) and returns its share. It does not allocate memory.

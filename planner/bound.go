@@ -2,6 +2,7 @@ package planner
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 
 	"github.com/tpuplan/tpuplan/compile"
@@ -75,11 +76,13 @@ func (f *field) copied(m int, group set) bool {
 
 // bestRate is the largest gain per cached byte over all numbers of cached
 // bytes up to cacheable. The gain is piecewise linear in them, so its
-// largest mean lies at a corner: where compute stops hiding the load, or at the end.
+// largest mean lies at a corner: where compute stops hiding the load, or at the
+// end. Not at the first byte, which pays for the whole fixed part of a load;
+// asking there would only add the rounding of a tiny difference.
 func (f *field) bestRate(m int, cacheable int64, miss, base float64) float64 {
 	best := 0.0
 	call := &f.model(m).Call
-	for _, c := range []int64{cacheable, 1, int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes), int64(call.OverlapMS*call.BytesPerMS-call.LoadBytes) + 1} {
+	for _, c := range []int64{cacheable, int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes), int64(call.OverlapMS*call.BytesPerMS-call.LoadBytes) + 1} {
 		if c > 0 && c <= cacheable {
 			best = max(best, (base-f.modelCost(m, c, f.total[m]-c, miss))/float64(c))
 		}
@@ -91,8 +94,8 @@ func (f *field) bestRate(m int, cacheable int64, miss, base float64) float64 {
 // left. A part of more rows than are free now will not be cached later either.
 func (r *relaxation) bound(rest set, free int) float64 {
 	b := 0.0
-	for _, m := range members(rest) {
-		b += r.base[m]
+	for s := rest; s != 0; s &= s - 1 {
+		b += r.base[bits.TrailingZeros64(uint64(s))]
 	}
 	largest := free
 	for i := range r.items {

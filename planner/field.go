@@ -22,7 +22,7 @@ type field struct {
 	loads   []*compile.Load
 	sorted  []*compile.SortedLoad // sequential compilers
 	total   []int64               // all packed bytes
-	after   []set                 // models that must not come before this one in its group
+	earlier []set                 // models that come before this one when they are in its group
 	labels  []string              // pins
 	process cost.Process          // over numbers by name
 	nodes   int64
@@ -38,7 +38,7 @@ func newField(p *Problem) *field {
 		number[at] = i
 	}
 	shares := make([]float64, f.n)
-	f.after = make([]set, f.n)
+	f.earlier = make([]set, f.n)
 	for i, at := range f.at {
 		m := &p.Models[at]
 		f.all = f.all.With(i)
@@ -47,7 +47,7 @@ func newField(p *Problem) *field {
 		f.labels = append(f.labels, m.Group)
 		shares[i] = m.Share
 		for _, b := range m.Before {
-			f.after[i] = f.after[i].With(number[b])
+			f.earlier[number[b]] = f.earlier[number[b]].With(i)
 		}
 		if p.Version.Sequential() {
 			f.sorted = append(f.sorted, m.Load.Sorted())
@@ -147,14 +147,7 @@ func (f *field) allowed(group set) bool {
 
 // mayCome reports whether a model may be next in an order when rest, which
 // includes it, is still to come.
-func (f *field) mayCome(m int, rest set) bool {
-	for _, o := range members(rest) {
-		if f.after[o].Has(m) {
-			return false
-		}
-	}
-	return true
-}
+func (f *field) mayCome(m int, rest set) bool { return rest&f.earlier[m] == 0 }
 
 // firstOrder is the order nearest to the wish that the order pins allow: always
 // the first model of the wish that may come. ok is false if the pins contradict each other.

@@ -1,10 +1,18 @@
 package planner
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
 	"github.com/tpuplan/tpuplan/compile"
+)
+
+// A descent takes time with the cube of the models: beyond manyModels only the
+// best starts are followed.
+const (
+	manyModels = 24
+	fewStarts  = 1
 )
 
 // improve plans many models: local search from several starts, and a bound
@@ -14,7 +22,19 @@ func (s *search) improve() answer {
 	f := s.f
 	var best [][]int
 	value := math.Inf(1)
-	for _, start := range s.starts() {
+	starts := s.starts()
+	if f.n > manyModels && len(starts) > fewStarts {
+		value := func(groups [][]int) (v float64) {
+			for _, order := range groups {
+				g := setOf(order)
+				v += f.orderCost(order, f.reserved(g), f.misses(g))
+			}
+			return v
+		}
+		slices.SortStableFunc(starts, func(a, b [][]int) int { return cmp.Compare(value(a), value(b)) })
+		starts = starts[:fewStarts]
+	}
+	for _, start := range starts {
 		groups, v := s.descend(start)
 		if best == nil || below(v, value) {
 			best, value = groups, v

@@ -17,6 +17,7 @@ type Options struct {
 type Rules struct {
 	Lazy      bool // solve a group's order only when the group is part of the best plan under the bounds
 	Bound     bool // leave an order when the relaxed cost of the rest cannot beat the best order
+	Blind     bool // bound the rest of an order by its best order if tiles did not matter
 	FullPool  bool // end an order when no op of the rest fits
 	EqualPool bool // leave an order that reached the same tiles with the same models at no lower cost
 	Ties      bool // 16.0: try orders only where ops of equal rows stand at the cut
@@ -33,7 +34,7 @@ const (
 
 // Limits of the search.
 const (
-	DefaultNodeBudget = 20_000_000 // some 10 s
+	DefaultNodeBudget = 20_000_000 // up to a minute
 	DefaultMaxExact   = 10
 	ExactLimit        = 12    // the partition search takes 3^n steps a round
 	maxTieOrders      = 7     // models of a 16.0 group whose orders are all tried where ties at the cut matter

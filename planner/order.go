@@ -1,7 +1,10 @@
 package planner
 
 import (
+	"cmp"
 	"context"
+	"math/bits"
+	"slices"
 
 	"github.com/tpuplan/tpuplan/compile"
 )
@@ -56,13 +59,20 @@ type orders struct {
 	prefix   []int
 	best     solved
 	seen     map[reached]float64
-	smallest []int // rows of the smallest part of each model
+	smallest []int     // rows of the smallest part of each model
+	next     [][]child // per number of models to come
+	blind    *blind
+	grouped  []int // rows of the smallest part of each model whose groups may not cross a tile
 }
+
+// maxSeen bounds the memory for prefixes of one group, about 40 MB.
+const maxSeen = 1 << 18
 
 // reached is where a prefix has got to: which models, and what they left on every tile.
 type reached struct {
 	placed set
-	pool   compile.Pool
+	free   int
+	pool   compile.Pool // zero once tiles cannot matter to the rest
 }
 
 func (s *search) solveSequential(group set) solved {
@@ -70,7 +80,7 @@ func (s *search) solveSequential(group set) solved {
 	reserved := f.reserved(group)
 	o := &orders{
 		search: s, group: group, miss: f.misses(group),
-		costs: make([]float64, f.n), seen: map[reached]float64{}, smallest: make([]int, f.n),
+		costs: make([]float64, f.n), seen: map[reached]float64{}, smallest: make([]int, f.n), grouped: make([]int, f.n),
 	}
 	o.relaxed = f.relax(group, reserved, o.miss)
 	o.best.lower = o.relaxed.bound(group, compile.PoolRows(reserved))
@@ -80,19 +90,57 @@ func (s *search) solveSequential(group set) solved {
 			o.best.upper, o.best.order = c, order
 		}
 	}
+	if below(o.best.lower, o.best.upper) { // a good order early is what the bounds need to prune
+		s.polish(&o.best, reserved, o.miss, -1)
+	}
 	for _, m := range members(group) {
-		o.smallest[m] = 1 << 30
+		o.smallest[m], o.grouped[m] = 1<<30, 1<<30
 		for i := range f.loads[m].Parts {
-			o.smallest[m] = min(o.smallest[m], f.loads[m].Parts[i].Rows)
+			part := &f.loads[m].Parts[i]
+			o.smallest[m] = min(o.smallest[m], part.Rows)
+			if part.Groups > 0 {
+				o.grouped[m] = min(o.grouped[m], part.Groups*part.GroupRows)
+			}
 		}
 	}
 	o.children = f.byRate(members(group))
-	o.extend(compile.NewPool(reserved), group)
+	o.next = make([][]child, group.Len()+1)
+	o.blind = &blind{orders: o, known: map[blindState]float64{}}
+	pool := compile.NewPool(reserved)
+	o.best.lower = max(o.best.lower, o.bound(group, pool.Free()))
+	if o.off.Bound || below(o.best.lower, o.best.upper) {
+		o.extend(pool, group)
+	}
 	o.best.done = true
 	if s.limit == "" {
 		o.best.lower = o.best.upper
 	}
 	return o.best
+}
+
+// polish moves single models of the best order to better places until none
+// helps or the node limit is met (limit >= 0).
+func (s *search) polish(best *solved, reserved int, miss []float64, limit int64) {
+	for improved := true; improved; {
+		improved = false
+		from := best.order
+		for i, m := range from {
+			left := slices.Delete(slices.Clone(from), i, i+1)
+			for at := 0; at <= len(left); at++ {
+				if s.stop() != "" || limit >= 0 && s.f.nodes >= limit {
+					return
+				}
+				order := slices.Insert(slices.Clone(left), at, m)
+				if !s.f.orderAllowed(order) {
+					continue
+				}
+				if c := s.f.orderCost(order, reserved, miss); below(c, best.upper) {
+					best.upper, best.order = c, order
+					improved = true
+				}
+			}
+		}
+	}
 }
 
 // extend tries every model that may come next. It returns early when a rule
@@ -110,39 +158,75 @@ func (o *orders) extend(pool compile.Pool, rest set) {
 		o.finish(rest)
 		return
 	}
-	if !o.off.Bound && !below(sum(o.costs)+o.relaxed.bound(rest, pool.Free()), o.best.upper) {
-		o.pruned[ruleBound]++
-		return
-	}
-	if !o.off.EqualPool && rest.Len() > 1 {
-		key := reached{o.group &^ rest, pool}
+	if !o.off.EqualPool && rest.Len() > 2 {
+		key := reached{placed: o.group &^ rest, free: pool.Free()}
+		for s := rest; s != 0; s &= s - 1 {
+			if o.grouped[bits.TrailingZeros64(uint64(s))] <= key.free {
+				key.pool = pool
+			}
+		}
 		c := sum(o.costs)
 		if was, ok := o.seen[key]; ok && !below(c, was) {
 			o.pruned[ruleEqualPool]++
 			return
 		}
-		o.seen[key] = c
+		if len(o.seen) < maxSeen {
+			o.seen[key] = c
+		}
 	}
+	next := o.next[rest.Len()][:0]
 	for _, m := range o.children {
 		if !rest.Has(m) || !o.f.mayCome(m, rest) {
 			continue
 		}
-		next := pool
+		c := child{model: m, pool: pool}
 		o.f.nodes++
-		share := next.Place(o.f.problem.Version, o.f.sorted[m])
-		o.costs[m] = o.f.modelCost(m, share.Cached, share.Streamed, o.miss[m])
-		o.prefix = append(o.prefix, m)
-		o.extend(next, rest&^(1<<m))
-		o.prefix = o.prefix[:len(o.prefix)-1]
-		o.costs[m] = 0
+		share := c.pool.Place(o.f.problem.Version, o.f.sorted[m])
+		c.cost = o.f.modelCost(m, share.Cached, share.Streamed, o.miss[m])
+		c.bound = c.cost + o.bound(rest&^(1<<m), c.pool.Free())
+		next = append(next, c)
 	}
+	o.next[rest.Len()] = next
+	slices.SortStableFunc(next, func(a, b child) int { return cmp.Compare(a.bound, b.bound) })
+	placed := sum(o.costs)
+	for i := range next {
+		c := &next[i]
+		if !o.off.Bound && !below(placed+c.bound, o.best.upper) {
+			o.pruned[ruleBound]++
+			continue
+		}
+		o.costs[c.model] = c.cost
+		o.prefix = append(o.prefix, c.model)
+		o.extend(c.pool, rest&^(1<<c.model))
+		o.prefix = o.prefix[:len(o.prefix)-1]
+		o.costs[c.model] = 0
+	}
+}
+
+// child is a model that may come next.
+type child struct {
+	model int
+	pool  compile.Pool // with it
+	cost  float64
+	bound float64 // of it and all that come after it
+}
+
+// bound is the least that the models of rest can cost; 0 if no rule may bound them.
+func (o *orders) bound(rest set, free int) float64 {
+	switch {
+	case o.off.Bound || rest == 0:
+		return 0
+	case o.off.Blind:
+		return o.relaxed.bound(rest, free)
+	}
+	return o.blind.least(rest, free)
 }
 
 // full reports that no part of the rest has few enough rows for what is free.
 func (o *orders) full(pool *compile.Pool, rest set) bool {
 	free := pool.Free()
-	for _, m := range members(rest) {
-		if o.smallest[m] <= free {
+	for s := rest; s != 0; s &= s - 1 {
+		if o.smallest[bits.TrailingZeros64(uint64(s))] <= free {
 			return false
 		}
 	}
@@ -190,17 +274,18 @@ func (s *search) solveMerged(group set) solved {
 	}
 	best.lower = s.groupBound(group)
 	best.done = true
-	limit := int64(-1)
+	complete := false
 	if group.Len() > maxTieOrders {
-		limit = f.nodes + tieOrderBudget
+		s.polish(&best, reserved, miss, f.nodes+tieOrderBudget)
+	} else {
+		complete = s.permute(group, nil, func(order []int) bool {
+			if c := f.orderCost(order, reserved, miss); below(c, best.upper) {
+				best.upper, best.order = c, append([]int(nil), order...)
+			}
+			// no order can be better than the bound
+			return s.off.Bound || below(best.lower, best.upper)
+		})
 	}
-	complete := s.permute(group, nil, limit, func(order []int) bool {
-		if c := f.orderCost(order, reserved, miss); below(c, best.upper) {
-			best.upper, best.order = c, append([]int(nil), order...)
-		}
-		// no order can be better than the bound
-		return s.off.Bound || below(best.lower, best.upper)
-	})
 	switch {
 	case complete, !below(best.lower, best.upper):
 		best.lower = best.upper
@@ -225,9 +310,9 @@ func (s *search) tieInfo(group set, reserved int) compile.TieInfo {
 	return compile.Ties(reserved, loads)
 }
 
-// permute visits the orders of rest that the pins allow until visit says no,
-// the node limit is met (limit >= 0) or the search must stop. It reports whether all were visited.
-func (s *search) permute(rest set, prefix []int, limit int64, visit func([]int) bool) bool {
+// permute visits the orders of rest that the pins allow until visit says no or
+// the search must stop. It reports whether all were visited.
+func (s *search) permute(rest set, prefix []int, visit func([]int) bool) bool {
 	if rest == 0 {
 		return visit(prefix)
 	}
@@ -235,10 +320,7 @@ func (s *search) permute(rest set, prefix []int, limit int64, visit func([]int) 
 		if !s.f.mayCome(m, rest) {
 			continue
 		}
-		if s.stop() != "" || limit >= 0 && s.f.nodes >= limit {
-			return false
-		}
-		if !s.permute(rest&^(1<<m), append(prefix, m), limit, visit) {
+		if s.stop() != "" || !s.permute(rest&^(1<<m), append(prefix, m), visit) {
 			return false
 		}
 	}

@@ -202,9 +202,9 @@ func closeTo(a, b float64) bool {
 // allRules are all combinations of pruning rules.
 func allRules() []Rules {
 	var list []Rules
-	for bits := range 32 {
+	for bits := range 64 {
 		on := func(b int) bool { return bits>>b&1 == 1 }
-		list = append(list, Rules{Lazy: on(0), Bound: on(1), FullPool: on(2), EqualPool: on(3), Ties: on(4)})
+		list = append(list, Rules{Lazy: on(0), Bound: on(1), FullPool: on(2), EqualPool: on(3), Ties: on(4), Blind: on(5)})
 	}
 	return list
 }
@@ -231,7 +231,7 @@ func TestSearchAgainstBruteForce(t *testing.T) {
 		want := bruteForce(p)
 		rules := allRules()
 		if n > 5 { // a few of them, each rule off and on
-			rules = []Rules{{}, rules[1+rng.IntN(31)], rules[31]}
+			rules = []Rules{{}, rules[1+rng.IntN(63)], rules[63]}
 		}
 		for _, off := range rules {
 			plan, err := Solve(context.Background(), p, Options{Off: off})
@@ -422,6 +422,13 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 		{"expected", func(_ *Problem, x *Plan) { x.Models[1].ExpectedMS *= 1.1 }},
 		{"value", func(_ *Problem, x *Plan) { x.Value *= 0.9 }},
 		{"baseline separate", func(_ *Problem, x *Plan) { x.Baselines[0].Value *= 2 }},
+		{"baselines", func(_ *Problem, x *Plan) { x.Baselines = nil }},
+		{"feasible is", func(_ *Problem, x *Plan) { x.Baselines[1].Feasible = false }},
+		{"value", func(_ *Problem, x *Plan) { x.Value = math.NaN() }},
+		{"expected", func(_ *Problem, x *Plan) { x.Models[0].ExpectedMS = math.NaN() }},
+		{"split", func(_ *Problem, x *Plan) { c := x.Models[0].Split.InCache; c[0] = !c[0] }},
+		{"occupies", func(_ *Problem, x *Plan) { x.Devices[0].Groups[0].Rows += 5 }},
+		{"infeasible", func(_ *Problem, x *Plan) { *x = Plan{Certificate: Certificate{Status: Infeasible}} }},
 		{"bound", func(_ *Problem, x *Plan) { x.Certificate.Bound = 2 * x.Value }},
 		{"gap", func(_ *Problem, x *Plan) { x.Certificate.Gap = 0.5 }},
 		{"optimal with", func(_ *Problem, x *Plan) { x.Certificate.Limit = LimitNodes }},
@@ -599,5 +606,81 @@ func BenchmarkExactTen(b *testing.B) {
 				b.ReportMetric(float64(plan.Certificate.Nodes), "nodes")
 			})
 		}
+	}
+}
+
+// Where nothing but names tells orders apart, names decide, whatever the rates are.
+func TestOrderWithoutEffect(t *testing.T) {
+	for _, v := range []compile.Version{compile.V15_0, compile.V16_0} {
+		p := &Problem{Version: v, Devices: []Device{{"tpu0"}}}
+		for i, parts := range [][]compile.Part{{conv(512, 64), fullyConnected(91, 128)}, {conv(256, 64), depthwise(512)}, {conv(1024, 128)}} {
+			m := Model{Name: string(rune('a' + i)), Reserved: 67, Call: cost.Modelled(cost.Links()[3], 60_000, 150_000, 1000)}
+			m.Load.Parts, m.Load.Content = parts, m.Name
+			p.Models = append(p.Models, m)
+		}
+		for _, shares := range [][]float64{{.5, .3, .2}, {.2, .3, .5}, {.3, .2, .5}} {
+			for i := range p.Models {
+				p.Models[i].Share = shares[i]
+			}
+			plan, err := Solve(context.Background(), p, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := decision(p, plan); !slices.Equal(got, []string{"tpu0-1 a b c"}) || plan.Devices[0].Groups[0].OrderTies {
+				t.Errorf("%s, shares %v: %q, ties %v", v, shares, got, plan.Devices[0].Groups[0].OrderTies)
+			}
+		}
+		// Everything fits: no byte is sent but once, which the search knows is best.
+		p.Objective = ByteHits
+		for _, exact := range []int{0, 1} {
+			plan, err := Solve(context.Background(), p, Options{MaxExact: exact})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.Value != 0 || plan.Certificate.Status != Optimal || plan.Certificate.Bound != 0 {
+				t.Errorf("%s: value %v, %+v", v, plan.Value, plan.Certificate)
+			}
+		}
+	}
+}
+
+// A 16.0 group of more tied models than orders can be tried: the plan is no
+// worse than any baseline, and claims optimality only when the bound is met.
+func TestManyTies(t *testing.T) {
+	early := 0
+	for seed := range 40 {
+		rng := rand.New(rand.NewPCG(uint64(seed), 77))
+		n := 8 + rng.IntN(2)
+		p := &Problem{Version: compile.V16_0, Devices: []Device{{"tpu0"}}}
+		total := 0.0
+		for i, name := range rng.Perm(n) {
+			m := Model{Name: fmt.Sprintf("m%02d", name), Share: math.Pow(4, float64(rng.IntN(5))), Reserved: 67, Group: "one"}
+			for k := range 10 {
+				m.Load.Parts = append(m.Load.Parts, conv(64+64*k, 100+5*k))
+			}
+			m.Load.Content = fmt.Sprint(i)
+			m.Call = cost.Modelled(cost.Links()[3], 1, 1, 1)
+			total += m.Share
+			p.Models = append(p.Models, m)
+		}
+		for i := range p.Models {
+			p.Models[i].Share /= total
+		}
+		plan, err := Solve(context.Background(), p, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Verify(p, plan); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		if c := plan.Certificate; c.Status == Feasible {
+			early++
+			if c.Limit != LimitTies || c.Bound >= plan.Value {
+				t.Errorf("seed %d: %+v", seed, c)
+			}
+		}
+	}
+	if early == 0 {
+		t.Error("no search ended early")
 	}
 }

@@ -27,14 +27,14 @@ func Solve(ctx context.Context, p *Problem, o Options) (*Plan, error) {
 		return &Plan{Certificate: Certificate{Status: Infeasible, Nodes: f.nodes}}, nil
 	}
 	plan := f.plan(a.groups)
-	if given := f.rule(asGiven); s.limit != "" || f.n > o.maxExact() {
+	if given := f.rule(asGiven); s.limit != "" || s.ties || f.n > o.maxExact() {
 		// a search that ended early may have missed even the given order
 		if b := f.baseline(given); b.Feasible && below(b.Value, plan.Value) {
 			plan = f.plan(given.groups)
 		}
 	}
 	c := &plan.Certificate
-	c.Bound = min(a.bound, plan.Value)
+	c.Bound = max(0, min(a.bound, plan.Value)) // no cost is negative, a rounded bound near 0 may be
 	c.Nodes, c.Pruned, c.Limit = f.nodes, s.pruned, s.limit
 	if c.Limit == "" && s.ties && below(c.Bound, plan.Value) {
 		c.Limit = LimitTies
@@ -107,7 +107,7 @@ func (s *search) exact() answer {
 
 // better keeps the cheaper order of two findings about one group.
 func better(old, now solved) solved {
-	if old.order != nil && old.upper <= now.upper {
+	if old.order != nil && below(old.upper, now.upper) {
 		now.order, now.upper = old.order, old.upper
 	}
 	now.lower = max(old.lower, now.lower)

@@ -14,15 +14,16 @@ const verifyTolerance = 1e-9
 
 // Verify works a plan out anew, by definition and without any code of the
 // search, and says which rule it breaks: every model in exactly one place,
-// pins, reserve, split, misses, times, value, baselines, bound and gap. nil
+// pins, reserve, rows, split, misses, times, value, baselines, bound and gap. nil
 // means that the plan is what it says it is; that no better one exists is
-// proved by the search alone. A plan of status infeasible must be empty.
+// proved by the search alone. Problems that Validate refuses are refused.
 func Verify(p *Problem, plan *Plan) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
 	if plan.Certificate.Status == Infeasible {
-		if len(plan.Devices) > 0 || len(plan.Models) > 0 {
-			return fmt.Errorf("the plan is infeasible but not empty")
-		}
-		return nil
+		// on one device pins without a circle, which Validate refuses, always leave a plan
+		return fmt.Errorf("the plan is infeasible, but no pin forbids every plan")
 	}
 	if len(plan.Models) != len(p.Models) {
 		return fmt.Errorf("%d outcomes for %d models", len(plan.Models), len(p.Models))
@@ -113,9 +114,16 @@ func verifyGroup(p *Problem, plan *Plan, g *Group, groupOf []int) error {
 		return fmt.Errorf("group %q reserves %d rows, its members need %d", g.Name, g.Reserved, rows)
 	}
 	splits := compile.Allocate(p.Version, rows, loads)
+	used := 0
+	for _, s := range splits {
+		used += s.Rows
+	}
+	if used = min(used, compile.PoolRows(rows)); g.Rows != used {
+		return fmt.Errorf("group %q occupies %d rows, want %d", g.Name, g.Rows, used)
+	}
 	for i, m := range g.Models {
 		x, name := &plan.Models[m], p.Models[m].Name
-		if x.Split.Cached != splits[i].Cached || x.Split.Streamed != splits[i].Streamed || x.Split.Rows != splits[i].Rows {
+		if x.Split.Cached != splits[i].Cached || x.Split.Streamed != splits[i].Streamed || x.Split.Rows != splits[i].Rows || !slices.Equal(x.Split.InCache, splits[i].InCache) {
 			return fmt.Errorf("model %q: split %d + %d bytes, the compiler would give %d + %d", name, x.Split.Cached, x.Split.Streamed, splits[i].Cached, splits[i].Streamed)
 		}
 		miss := 0.0
@@ -180,12 +188,19 @@ func verifyValues(p *Problem, plan *Plan) error {
 	}
 	want := []string{"separate", "as-given", "by-rate", "by-size-ascending", "by-size-descending"}
 	c := &plan.Certificate
+	if len(plan.Baselines) != len(want) {
+		return fmt.Errorf("%d baselines, want %d", len(plan.Baselines), len(want))
+	}
 	for i, b := range plan.Baselines {
-		if len(plan.Baselines) != len(want) || b.Name != want[i] {
+		if b.Name != want[i] {
 			return fmt.Errorf("baseline %d is %q", i, b.Name)
 		}
-		if v := verifyBaseline(p, b.Name); differ(b.Value, v) {
+		v, feasible := verifyBaseline(p, b.Name)
+		if differ(b.Value, v) {
 			return fmt.Errorf("baseline %s: %v, want %v", b.Name, b.Value, v)
+		}
+		if b.Feasible != feasible {
+			return fmt.Errorf("baseline %s: feasible is %v, the pins say %v", b.Name, b.Feasible, feasible)
 		}
 		if c.Status == UnknownSt {
 			continue // a given plan may be worse than a baseline
@@ -209,8 +224,8 @@ func verifyValues(p *Problem, plan *Plan) error {
 	return nil
 }
 
-// verifyBaseline works a baseline out from its name.
-func verifyBaseline(p *Problem, name string) float64 {
+// verifyBaseline works a baseline out from its name, and whether the pins allow it.
+func verifyBaseline(p *Problem, name string) (value float64, feasible bool) {
 	order := make([]int, len(p.Models))
 	for i := range order {
 		order[i] = i
@@ -243,7 +258,16 @@ func verifyBaseline(p *Problem, name string) float64 {
 			groups = append(groups, []int{m})
 		}
 	}
-	value := 0.0
+	feasible = true
+	for at, i := range order {
+		for _, j := range order[at+1:] {
+			a, b := p.Models[i].Group, p.Models[j].Group
+			together := name != "separate"
+			if a != "" && b != "" && (a == b) != together || together && slices.Contains(p.Models[j].Before, i) {
+				feasible = false
+			}
+		}
+	}
 	for _, g := range groups {
 		rows := p.Models[g[0]].Reserved
 		var loads []*compile.Load
@@ -265,9 +289,10 @@ func verifyBaseline(p *Problem, name string) float64 {
 			value += m.Share * t
 		}
 	}
-	return value
+	return value, feasible
 }
 
 func differ(a, b float64) bool {
-	return math.Abs(a-b) > verifyTolerance*math.Max(1e-3, math.Max(math.Abs(a), math.Abs(b)))
+	// not a number differs from everything
+	return !(math.Abs(a-b) <= verifyTolerance*math.Max(1e-3, math.Max(math.Abs(a), math.Abs(b))))
 }
