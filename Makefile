@@ -50,7 +50,7 @@ tidy:
 demo: build ## plans two real models in the ignored folder demo
 	@tools/demo bin/tpuplan
 
-check: build cross vet lint tidy race generated fuzz
+check: build cross vet lint tidy test race generated fuzz
 
 dist: ## programs for release in dist
 	@for target in linux/amd64 linux/arm64 darwin/arm64; do \
