@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/tpuplan/tpuplan/compile/report"
@@ -84,6 +85,32 @@ func TestReservedRowsKnown(t *testing.T) {
 				t.Errorf("%s, compiler %s: R = %d, want %d (known %d)", test.name, v, got.Rows, test.wants, test.known)
 			}
 		}
+	}
+}
+
+// A stated difference: fifteen small speech nets in one call of compiler 1.0
+// (convolutions, a pool, fully connected layers; their files are not public)
+// were printed 7.96 MiB available, which is R = 9 to 11. All their buffers fit
+// the rows for small ones, for which the formula reserves nothing.
+func TestReservedRowsOfSpeechNets(t *testing.T) {
+	log, err := os.ReadFile(filepath.Join(testdata.Dir(t), "logs", "007-s123600g-fm15-log.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(log), "memory available for caching model parameters: ")
+	printed, _, _ := strings.Cut(after, "\n")
+	size, err := report.ParseSize(strings.TrimSpace(printed))
+	if err != nil || !ok {
+		t.Fatal(err)
+	}
+	b := tflitetest.New().Input(1, 49, 40, 1).Conv(8, 8, 4, 2, true).MaxPool(2, 2, false).FC(12)
+	formula := Analyze(b.Source(), Settings{Version: V1_0}).Reserve
+	r, err := ReserveFromAvailable(size, formula, FromMeasurement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Low != 9 || r.High != 11 || formula.Rows != 0 {
+		t.Errorf("printed %s: R = %d to %d, formula %d; the stated difference is 9 to 11 against 0", size.Text, r.Low, r.High, formula.Rows)
 	}
 }
 
