@@ -3,8 +3,11 @@ package tflite
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	flatbuffers "github.com/google/flatbuffers/go"
 
 	"github.com/tpuplan/tpuplan/tflite/internal/dwn"
 	"github.com/tpuplan/tpuplan/tflite/internal/flex"
@@ -45,6 +48,42 @@ type Executable struct {
 	ScratchBytes       int64
 	NarrowBytesPerTile int64 // activation memory used on each tile
 	EstimatedCycles    int64 // 0 if the compiler wrote none
+	BatchSize          int64
+	Chip               string  // "beagle" is the Edge TPU
+	Inputs, Outputs    []Layer // activations that cross the bus
+	DMA                DMA     // what a run moves over the bus
+	Parameters         []byte  // the packed parameters, ParameterBytes of them
+}
+
+// Layer is an input or output of an executable as it crosses the bus.
+type Layer struct {
+	Name    string
+	Y, X, Z int   // height, width, channels
+	Bytes   int64 // padded to a multiple of 8
+}
+
+// DMA is what an executable moves over the bus in one run, in bytes.
+type DMA struct {
+	// Hinted says that the amounts are those that the compiler wrote down for
+	// the driver. Where it left some open they are those of the layers,
+	// parameters and instructions, each moved once.
+	Hinted bool
+
+	Parameter, Input, Output, Scratch, Instruction int64 // by kind
+	ToTPU, FromTPU                                 int64 // the same by direction
+}
+
+// Total is all of it, in both directions.
+func (d *DMA) Total() int64 { return d.ToTPU + d.FromTPU }
+
+// plus is the sum of two; it is hinted if both are.
+func (d DMA) plus(e DMA) DMA {
+	return DMA{
+		Hinted:    d.Hinted && e.Hinted,
+		Parameter: d.Parameter + e.Parameter, Input: d.Input + e.Input, Output: d.Output + e.Output,
+		Scratch: d.Scratch + e.Scratch, Instruction: d.Instruction + e.Instruction,
+		ToTPU: d.ToTPU + e.ToTPU, FromTPU: d.FromTPU + e.FromTPU,
+	}
 }
 
 // ExecutableType is the part that an executable plays, numbered as in the package.
@@ -112,9 +151,41 @@ func (p *Package) CachedBytes() int64 {
 // StreamedBytes are the parameters sent for every inference.
 func (p *Package) StreamedBytes() int64 { return p.Main().ParameterBytes }
 
+// DMA is what a cold call moves over the bus: the sum over the executables that run.
+func (p *Package) DMA() DMA {
+	d := p.Main().DMA
+	if caching := p.Caching(); caching != nil {
+		d = d.plus(caching.DMA)
+	}
+	return d
+}
+
+// WarmBytes are what a call moves over the bus, in both directions, when its
+// cached parameters are on the chip.
+func (p *Package) WarmBytes() int64 { return p.Main().DMA.Total() }
+
+// ColdBytes are what a call moves over the bus when it loads its cached
+// parameters first.
+func (p *Package) ColdBytes() int64 {
+	d := p.DMA()
+	return d.Total()
+}
+
 // Token is the parameter caching token of the compiler call that made the
 // package. Models compiled together have the same.
 func (p *Package) Token() uint64 { return p.Main().Token }
+
+// Tokens lists the packages' tokens without repetition, in the packages'
+// order. A file that one call of the compiler made has one.
+func (c *Compiled) Tokens() []uint64 {
+	var tokens []uint64
+	for i := range c.Packages {
+		if t := c.Packages[i].Token(); !slices.Contains(tokens, t) {
+			tokens = append(tokens, t)
+		}
+	}
+	return tokens
+}
 
 // CachedBytes is the sum over the packages.
 func (c *Compiled) CachedBytes() (n int64) {
@@ -128,6 +199,22 @@ func (c *Compiled) CachedBytes() (n int64) {
 func (c *Compiled) StreamedBytes() (n int64) {
 	for i := range c.Packages {
 		n += c.Packages[i].StreamedBytes()
+	}
+	return n
+}
+
+// WarmBytes is the sum over the packages.
+func (c *Compiled) WarmBytes() (n int64) {
+	for i := range c.Packages {
+		n += c.Packages[i].WarmBytes()
+	}
+	return n
+}
+
+// ColdBytes is the sum over the packages.
+func (c *Compiled) ColdBytes() (n int64) {
+	for i := range c.Packages {
+		n += c.Packages[i].ColdBytes()
 	}
 	return n
 }
@@ -163,6 +250,7 @@ func (f *File) readCompiled() (*Compiled, error) {
 		}
 	}
 	c := &Compiled{}
+	memory := &reader{file: f, left: f.left}
 	left := len(f.data)
 	for i := range f.source.Ops {
 		op := &f.source.Ops[i]
@@ -175,7 +263,7 @@ func (f *File) readCompiled() (*Compiled, error) {
 		if left -= len(op.CustomOptions); left < 0 {
 			return nil, f.errorf(-1, "damaged: op %d shares its options with other ops", i)
 		}
-		p, err := f.readPackage(i)
+		p, err := f.readPackage(i, memory)
 		if err != nil {
 			return nil, err
 		}
@@ -193,17 +281,18 @@ const (
 
 // packageReader reads the package of one operator.
 type packageReader struct {
-	file *File
-	name string // of the operator, begins every error
-	p    *Package
+	file   *File
+	name   string // of the operator, begins every error
+	p      *Package
+	memory *reader
 }
 
 func (r packageReader) fail(at []byte, format string, args ...any) error {
 	return r.file.errorf(r.file.position(at), "%s: %s", r.name, fmt.Sprintf(format, args...))
 }
 
-func (f *File) readPackage(index int) (*Package, error) {
-	r := packageReader{file: f, name: fmt.Sprintf("op %d (%s)", index, EdgeTPUOp), p: &Package{OpIndex: index}}
+func (f *File) readPackage(index int, memory *reader) (*Package, error) {
+	r := packageReader{file: f, name: fmt.Sprintf("op %d (%s)", index, EdgeTPUOp), p: &Package{OpIndex: index}, memory: memory}
 	data, err := r.options(f.source.Ops[index].CustomOptions)
 	if err != nil {
 		return nil, err
@@ -217,7 +306,7 @@ func (f *File) readPackage(index int) (*Package, error) {
 	}
 	from := dwn.GetRootAsPackage(data, 0)
 	r.p.MinRuntime = int(from.MinRuntimeVersion())
-	r.p.CompilerVersion = string(from.CompilerVersion())
+	r.p.CompilerVersion = memory.text(from.CompilerVersion())
 	return r.p, r.executables(from.SerializedMultiExecutableBytes())
 }
 
@@ -268,12 +357,14 @@ func (r packageReader) executables(multi []byte) error {
 	if n < 1 || n > 3 {
 		return r.fail(multi, "a package of %d executables, want 1 to 3", n)
 	}
-	for i := range n {
-		e, err := r.executable(from.SerializedExecutables(i), fmt.Sprintf("%s: executable %d: ", r.name, i))
-		if err != nil {
+	r.p.Executables = list[Executable](r.memory, n)
+	for i := range r.p.Executables {
+		if err := r.executable(&r.p.Executables[i], from.SerializedExecutables(i), fmt.Sprintf("%s: executable %d: ", r.name, i)); err != nil {
 			return err
 		}
-		r.p.Executables = append(r.p.Executables, *e)
+	}
+	if r.memory.err != nil {
+		return r.memory.err
 	}
 	if r.p.Main() == nil || n == 2 && r.p.Caching() == nil {
 		var types []string
@@ -285,41 +376,157 @@ func (r packageReader) executables(multi []byte) error {
 	return nil
 }
 
-func (r packageReader) executable(data []byte, name string) (*Executable, error) {
+func (r packageReader) executable(e *Executable, data []byte, name string) error {
 	if err := r.file.check(data, dwn.ExecutableTable, name); err != nil {
-		return nil, err
+		return err
 	}
 	from := dwn.GetRootAsExecutable(data, 0)
-	e := &Executable{
+	parameters := from.ParametersBytes()
+	*e = Executable{
 		Type:               ExecutableType(from.Type()),
 		Token:              from.ParameterCachingToken(),
-		ParameterBytes:     int64(from.ParametersLength()),
+		Parameters:         parameters[:len(parameters):len(parameters)],
+		ParameterBytes:     int64(len(parameters)),
 		ScratchBytes:       int64(from.ScratchSizeBytes()),
 		NarrowBytesPerTile: int64(from.UsedNarrowMemoryBytesPerTile()),
 		EstimatedCycles:    max(int64(from.EstimatedCycles()), from.EstimatedCycles64bit()),
-		InputBytes:         layerBytes(from.InputLayersLength(), from.InputLayers),
-		OutputBytes:        layerBytes(from.OutputLayersLength(), from.OutputLayers),
+		BatchSize:          int64(from.BatchSize()),
+		Chip:               r.memory.text(from.Chip()),
+		Inputs:             r.layers(from.InputLayersLength(), from.InputLayers),
+		Outputs:            r.layers(from.OutputLayersLength(), from.OutputLayers),
 	}
+	least := min(e.ScratchBytes, e.NarrowBytesPerTile, e.EstimatedCycles, e.BatchSize)
 	var stream dwn.InstructionBitstream
 	for i := range from.InstructionBitstreamsLength() {
 		from.InstructionBitstreams(&stream, i)
 		e.InstructionBytes += int64(stream.BitstreamLength())
 	}
-	if e.InputBytes < 0 || e.OutputBytes < 0 || e.ScratchBytes < 0 || e.NarrowBytesPerTile < 0 || e.EstimatedCycles < 0 {
-		return nil, r.fail(data, "damaged: %san amount is negative", name[len(r.name)+2:])
+	for _, l := range e.Inputs {
+		e.InputBytes += l.Bytes
+		least = min(least, l.Bytes)
 	}
-	return e, nil
+	for _, l := range e.Outputs {
+		e.OutputBytes += l.Bytes
+		least = min(least, l.Bytes)
+	}
+	if least < 0 {
+		return r.fail(data, "damaged: %san amount is negative", name[len(r.name)+2:])
+	}
+	if what := e.readHints(from); what != "" {
+		return r.fail(data, "damaged: %s%s", name[len(r.name)+2:], what)
+	}
+	return nil
 }
 
-// layerBytes is the size of all layers, or -1 if one of them is negative.
-func layerBytes(n int, at func(*dwn.Layer, int) bool) (sum int64) {
-	var layer dwn.Layer
-	for i := range n {
-		at(&layer, i)
-		if layer.SizeBytes() < 0 {
-			return -1
+func (r packageReader) layers(n int, at func(*dwn.Layer, int) bool) []Layer {
+	layers := list[Layer](r.memory, n)
+	var from dwn.Layer
+	for i := range layers {
+		at(&from, i)
+		layers[i] = Layer{
+			Name: r.memory.text(from.Name()), Bytes: int64(from.SizeBytes()),
+			Y: int(from.Y()), X: int(from.X()), Z: int(from.Z()),
 		}
-		sum += int64(layer.SizeBytes())
 	}
-	return sum
+	return layers
+}
+
+// What a transfer carries (the field desc of a hint).
+const (
+	carriesOutput = iota
+	carriesInput
+	carriesParameters
+	carriesScratch
+)
+
+const toHost = 1 // direction of a hint; 0 is to the device
+
+// Kinds of hints that move nothing.
+const (
+	interruptHint = 3
+	fenceHint     = 4
+)
+
+// readHints adds up the transfers of one run. The rest of the executable has
+// been read. It returns what is wrong, "" if nothing is.
+func (e *Executable) readHints(from *dwn.Executable) (wrong string) {
+	var hints dwn.DmaHints
+	listed := from.DmaHints(&hints) != nil
+	d := DMA{Hinted: listed && hints.FullyDeterministic()}
+	var (
+		hint     dwn.DmaHint
+		table    flatbuffers.Table
+		transfer dwn.DmaDescriptorHint
+		meta     dwn.Meta
+		chunk    dwn.InstructionHint
+		stream   dwn.InstructionBitstream
+	)
+	for i := range hintsLength(listed, &hints) {
+		hints.Hints(&hint, i)
+		has := hint.AnyHint(&table)
+		bytes, kind := int64(0), &d.Instruction
+		switch t := hint.AnyHintType(); {
+		case t == dwn.AnyHintInstructionHint && has:
+			chunk.Init(table.Bytes, table.Pos)
+			n := chunk.InstructionChunkIndex()
+			if n < 0 || int64(n) >= int64(from.InstructionBitstreamsLength()) {
+				return fmt.Sprintf("a hint sends instruction chunk %d of %d", n, from.InstructionBitstreamsLength())
+			}
+			from.InstructionBitstreams(&stream, int(n))
+			bytes = int64(stream.BitstreamLength())
+		case t == dwn.AnyHintDmaDescriptorHint && has:
+			transfer.Init(table.Bytes, table.Pos)
+			bytes = int64(transfer.SizeInBytes())
+			desc := int16(carriesOutput)
+			if transfer.Meta(&meta) != nil {
+				desc = meta.Desc()
+			}
+			if kind = d.kind(desc); kind == nil {
+				d.Hinted = false
+				continue
+			}
+		case t == interruptHint || t == fenceHint:
+			continue
+		default: // not a kind that is known
+			d.Hinted = false
+			continue
+		}
+		if bytes < 0 {
+			return "a transfer of a negative amount"
+		}
+		*kind += bytes
+		if hint.Direction() == toHost {
+			d.FromTPU += bytes
+		} else {
+			d.ToTPU += bytes
+		}
+	}
+	if !d.Hinted {
+		d = DMA{Parameter: e.ParameterBytes, Input: e.InputBytes, Output: e.OutputBytes, Scratch: d.Scratch, Instruction: e.InstructionBytes}
+		d.ToTPU, d.FromTPU = d.Parameter+d.Input+d.Instruction, d.Output
+	}
+	e.DMA = d
+	return ""
+}
+
+func hintsLength(listed bool, hints *dwn.DmaHints) int {
+	if !listed {
+		return 0
+	}
+	return hints.HintsLength()
+}
+
+// kind is the amount that a transfer is part of, nil if the kind is not known.
+func (d *DMA) kind(desc int16) *int64 {
+	switch desc {
+	case carriesOutput:
+		return &d.Output
+	case carriesInput:
+		return &d.Input
+	case carriesParameters:
+		return &d.Parameter
+	case carriesScratch:
+		return &d.Scratch
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	flatbuffers "github.com/google/flatbuffers/go"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tpuplan/tpuplan/internal/testdata"
 	"github.com/tpuplan/tpuplan/tflite"
@@ -36,10 +37,26 @@ func compiled(t testing.TB, f *tflite.File, err error) *tflite.Compiled {
 func TestCompiledRoundTrip(t *testing.T) {
 	full := tflite.Executable{
 		Type: tflite.ExecutionOnly, Token: 1<<63 + 5, ParameterBytes: 4096, InstructionBytes: 333,
-		InputBytes: 150528, OutputBytes: 1008, ScratchBytes: 672, NarrowBytesPerTile: 99552, EstimatedCycles: 1 << 40,
+		InputBytes: 150528 + 64, OutputBytes: 1008, ScratchBytes: 672, NarrowBytesPerTile: 99552, EstimatedCycles: 1 << 40,
+		BatchSize: 1, Chip: "beagle",
+		Inputs:  []tflite.Layer{{Name: "image", Y: 224, X: 224, Z: 3, Bytes: 150528}, {Name: "state", Y: 1, X: 1, Z: 61, Bytes: 64}},
+		Outputs: []tflite.Layer{{Name: "classes", Y: 1, X: 1, Z: 1001, Bytes: 1008}},
+		// The input is read in two overlapping halves; scratch goes out and half of it in again.
+		DMA: tflite.DMA{
+			Hinted: true, Parameter: 4096, Input: 160_000, Output: 1008, Scratch: 900, Instruction: 333,
+			ToTPU: 4096 + 160_000 + 300 + 333, FromTPU: 1008 + 600,
+		},
 	}
-	caching := tflite.Executable{Type: tflite.ParameterCaching, Token: 1<<63 + 5, ParameterBytes: 65, InstructionBytes: 1}
-	alone := tflite.Executable{Type: tflite.StandAlone, Token: 9, ParameterBytes: 17}
+	caching := tflite.Executable{
+		Type: tflite.ParameterCaching, Token: 1<<63 + 5, ParameterBytes: 65, InstructionBytes: 1, BatchSize: 1, Chip: "beagle",
+		DMA: tflite.DMA{Hinted: true, Parameter: 65, Instruction: 1, ToTPU: 66},
+	}
+	// Without hints everything counts once.
+	alone := tflite.Executable{
+		Type: tflite.StandAlone, Token: 9, ParameterBytes: 17, InstructionBytes: 5, InputBytes: 8, OutputBytes: 16, BatchSize: 1, Chip: "beagle",
+		Inputs: []tflite.Layer{{Name: "a", Y: 1, X: 2, Z: 3, Bytes: 8}}, Outputs: []tflite.Layer{{Name: "b", Y: 4, X: 1, Z: 4, Bytes: 16}},
+		DMA: tflite.DMA{Parameter: 17, Input: 8, Output: 16, Instruction: 5, ToTPU: 30, FromTPU: 16},
+	}
 	want := []tflite.Package{
 		{OpIndex: 0, MinRuntime: 14, CompilerVersion: "cl/1", Executables: []tflite.Executable{full, caching}, NewFields: true},
 		{OpIndex: 1, MinRuntime: 10, Executables: []tflite.Executable{alone}},
@@ -47,24 +64,33 @@ func TestCompiledRoundTrip(t *testing.T) {
 	}
 	f, err := tflite.New("m.tflite", tflitetest.CompiledModel(want...))
 	got := compiled(t, f, err)
-	if diff := cmp.Diff(&tflite.Compiled{Packages: want}, got); diff != "" {
+	noise := cmpopts.IgnoreFields(tflite.Executable{}, "Parameters")
+	if diff := cmp.Diff(&tflite.Compiled{Packages: want}, got, noise); diff != "" {
 		t.Fatal(diff)
+	}
+	for i := range got.Packages {
+		for _, e := range got.Packages[i].Executables {
+			if int64(len(e.Parameters)) != e.ParameterBytes || len(e.Parameters) != cap(e.Parameters) {
+				t.Errorf("package %d: %d parameters (capacity %d) for %d bytes", i, len(e.Parameters), cap(e.Parameters), e.ParameterBytes)
+			}
+		}
 	}
 	type split struct {
 		Cached, Streamed int64
 		Token            uint64
+		Warm, Cold       int64
 	}
 	var splits []split
 	for i := range got.Packages {
 		p := &got.Packages[i]
-		splits = append(splits, split{p.CachedBytes(), p.StreamedBytes(), p.Token()})
+		splits = append(splits, split{p.CachedBytes(), p.StreamedBytes(), p.Token(), p.WarmBytes(), p.ColdBytes()})
 	}
 	// Of three executables the stand-alone one is run.
-	if diff := cmp.Diff([]split{{65, 4096, 1<<63 + 5}, {0, 17, 9}, {0, 17, 9}}, splits); diff != "" {
+	if diff := cmp.Diff([]split{{65, 4096, 1<<63 + 5, 166_337, 166_403}, {0, 17, 9, 46, 46}, {0, 17, 9, 46, 46}}, splits); diff != "" {
 		t.Error(diff)
 	}
-	if got.CachedBytes() != 65 || got.StreamedBytes() != 4096+17+17 {
-		t.Errorf("cached %d, streamed %d", got.CachedBytes(), got.StreamedBytes())
+	if got.CachedBytes() != 65 || got.StreamedBytes() != 4096+17+17 || got.WarmBytes() != 166_337+46+46 || got.ColdBytes() != 166_403+46+46 {
+		t.Errorf("cached %d, streamed %d, warm %d, cold %d", got.CachedBytes(), got.StreamedBytes(), got.WarmBytes(), got.ColdBytes())
 	}
 }
 

@@ -30,6 +30,7 @@ type File struct {
 	name   string
 	data   []byte
 	source *Source
+	left   int64 // memory that describing the packages may use, see memoryPerByte
 
 	sha256   func() string
 	compiled func() (*Compiled, error)

@@ -299,7 +299,14 @@ func use(t testing.TB, data []byte) {
 		t.Fatalf("%s, cached %d, streamed %d", f.Kind(), c.CachedBytes(), c.StreamedBytes())
 	}
 	for i := range c.Packages {
-		c.Packages[i].Token()
+		p := &c.Packages[i]
+		p.Token()
+		if d := p.DMA(); d.Total() != p.ColdBytes() || d.Total() != d.Parameter+d.Input+d.Output+d.Scratch+d.Instruction || d.ToTPU < 0 || d.FromTPU < 0 {
+			t.Fatalf("package %d: cold %d, %+v", i, p.ColdBytes(), d)
+		}
+		if p.WarmBytes() > p.ColdBytes() {
+			t.Fatalf("package %d: warm %d, cold %d", i, p.WarmBytes(), p.ColdBytes())
+		}
 	}
 	c.Generation()
 }

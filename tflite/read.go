@@ -63,6 +63,7 @@ func (f *File) readSource() (*Source, error) {
 			return nil, r.err
 		}
 	}
+	f.left = r.left
 	return s, r.err
 }
 

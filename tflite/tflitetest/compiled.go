@@ -11,7 +11,9 @@ import (
 
 // CompiledModel writes a model whose operators are Edge TPU packages, one
 // after the other, with parameters and instructions of the sizes that the
-// packages say. Their OpIndex does not matter.
+// packages say; parameters that are given are written as they are. Layers that
+// are not given are made of InputBytes and OutputBytes. Hints are written if
+// DMA.Hinted is set. OpIndex does not matter.
 func CompiledModel(packages ...tflite.Package) []byte {
 	b := New().Describe("Exported from Subgraph.").Input(1, 8)
 	for i := range packages {
@@ -30,6 +32,7 @@ func Split(token uint64, cached, streamed int64) tflite.Package {
 	main := tflite.Executable{
 		Type: tflite.StandAlone, Token: token, ParameterBytes: streamed,
 		InstructionBytes: 4096, InputBytes: 8, OutputBytes: 8, NarrowBytesPerTile: 64,
+		DMA: tflite.DMA{Hinted: true, Parameter: streamed, Instruction: 4096, Input: 8, Output: 8, ToTPU: streamed + 4096 + 8, FromTPU: 8},
 	}
 	p := tflite.Package{MinRuntime: 14, CompilerVersion: "cl/", NewFields: true}
 	if cached == 0 {
@@ -39,6 +42,7 @@ func Split(token uint64, cached, streamed int64) tflite.Package {
 	main.Type = tflite.ExecutionOnly
 	p.Executables = []tflite.Executable{main, {
 		Type: tflite.ParameterCaching, Token: token, ParameterBytes: cached, InstructionBytes: 1024,
+		DMA: tflite.DMA{Hinted: true, Parameter: cached, Instruction: 1024, ToTPU: cached + 1024},
 	}}
 	return p
 }
@@ -72,15 +76,21 @@ func encodeExecutables(executables []tflite.Executable) []byte {
 func encodeExecutable(x *tflite.Executable) []byte {
 	e := &encoder{fb: flatbuffers.NewBuilder(1 << 12)}
 	noise := &Builder{Seed: x.Token}
-	parameters := e.bytes(noise.noise(int(x.ParameterBytes)))
+	contents := x.Parameters
+	if contents == nil {
+		contents = noise.noise(int(x.ParameterBytes))
+	}
+	parameters := e.bytes(contents)
 	chunk := e.bytes(noise.noise(int(x.InstructionBytes)))
 	dwn.InstructionBitstreamStart(e.fb)
 	dwn.InstructionBitstreamAddBitstream(e.fb, chunk)
 	streams := e.offsets([]flatbuffers.UOffsetT{dwn.InstructionBitstreamEnd(e.fb)})
-	inputs, outputs := e.layer("input", x.InputBytes), e.layer("output", x.OutputBytes)
+	inputs, outputs := e.layers(x.Inputs, "input", x.InputBytes), e.layers(x.Outputs, "output", x.OutputBytes)
+	hints := e.hints(&x.DMA)
 	chip := e.fb.CreateString("beagle")
 	dwn.ExecutableStart(e.fb)
 	dwn.ExecutableAddBatchSize(e.fb, 1)
+	dwn.ExecutableAddDmaHints(e.fb, hints)
 	dwn.ExecutableAddScratchSizeBytes(e.fb, int32(x.ScratchBytes))
 	dwn.ExecutableAddInstructionBitstreams(e.fb, streams)
 	dwn.ExecutableAddParameters(e.fb, parameters)
@@ -95,16 +105,74 @@ func encodeExecutable(x *tflite.Executable) []byte {
 	return e.fb.FinishedBytes()
 }
 
-// layer writes a list of one layer, or none if it has no bytes.
-func (e *encoder) layer(name string, bytes int64) flatbuffers.UOffsetT {
-	if bytes == 0 {
+// layers writes layers, or one of the given size if there are none, or nothing if it is 0.
+func (e *encoder) layers(layers []tflite.Layer, name string, bytes int64) flatbuffers.UOffsetT {
+	if len(layers) == 0 && bytes > 0 {
+		layers = []tflite.Layer{{Name: name, Y: 1, X: 1, Z: int(bytes), Bytes: bytes}}
+	}
+	var list []flatbuffers.UOffsetT
+	for _, l := range layers {
+		text := e.fb.CreateString(l.Name)
+		dwn.LayerStart(e.fb)
+		dwn.LayerAddName(e.fb, text)
+		dwn.LayerAddSizeBytes(e.fb, int32(l.Bytes))
+		dwn.LayerAddY(e.fb, int32(l.Y))
+		dwn.LayerAddX(e.fb, int32(l.X))
+		dwn.LayerAddZ(e.fb, int32(l.Z))
+		list = append(list, dwn.LayerEnd(e.fb))
+	}
+	return e.offsets(list)
+}
+
+// hints writes a transfer for each kind of DMA, two for those larger than a
+// byte, the only chunk of instructions, an interrupt and a fence. What FromTPU
+// has beyond the outputs is scratch.
+func (e *encoder) hints(d *tflite.DMA) flatbuffers.UOffsetT {
+	if !d.Hinted {
 		return 0
 	}
-	text := e.fb.CreateString(name)
-	dwn.LayerStart(e.fb)
-	dwn.LayerAddName(e.fb, text)
-	dwn.LayerAddSizeBytes(e.fb, int32(bytes))
-	return e.offsets([]flatbuffers.UOffsetT{dwn.LayerEnd(e.fb)})
+	var list []flatbuffers.UOffsetT
+	hint := func(kind dwn.AnyHint, of flatbuffers.UOffsetT, direction int16) {
+		dwn.DmaHintStart(e.fb)
+		dwn.DmaHintAddAnyHintType(e.fb, kind)
+		if of > 0 {
+			dwn.DmaHintAddAnyHint(e.fb, of)
+		}
+		dwn.DmaHintAddDirection(e.fb, direction)
+		list = append(list, dwn.DmaHintEnd(e.fb))
+	}
+	transfer := func(desc int16, bytes int64, direction int16) {
+		for _, part := range [...]int64{bytes / 2, bytes - bytes/2} {
+			if part == 0 {
+				continue
+			}
+			dwn.MetaStart(e.fb)
+			dwn.MetaAddDesc(e.fb, desc)
+			meta := dwn.MetaEnd(e.fb)
+			dwn.DmaDescriptorHintStart(e.fb)
+			dwn.DmaDescriptorHintAddMeta(e.fb, meta)
+			dwn.DmaDescriptorHintAddSizeInBytes(e.fb, int32(part))
+			hint(dwn.AnyHintDmaDescriptorHint, dwn.DmaDescriptorHintEnd(e.fb), direction)
+		}
+	}
+	const in, out = 0, 1
+	if d.Instruction > 0 {
+		dwn.InstructionHintStart(e.fb)
+		hint(dwn.AnyHintInstructionHint, dwn.InstructionHintEnd(e.fb), in)
+	}
+	transfer(2, d.Parameter, in)
+	transfer(1, d.Input, in)
+	back := d.FromTPU - d.Output
+	transfer(3, d.Scratch-back, in)
+	transfer(3, back, out)
+	transfer(0, d.Output, out)
+	hint(3, 0, out) // interrupt
+	hint(4, 0, in)  // fence
+	hints := e.offsets(list)
+	dwn.DmaHintsStart(e.fb)
+	dwn.DmaHintsAddHints(e.fb, hints)
+	dwn.DmaHintsAddFullyDeterministic(e.fb, true)
+	return dwn.DmaHintsEnd(e.fb)
 }
 
 // CustomOptions wraps a package in the FlexBuffer map that the operator

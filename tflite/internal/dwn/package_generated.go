@@ -3,8 +3,37 @@
 package dwn
 
 import (
+	"strconv"
+
 	flatbuffers "github.com/google/flatbuffers/go"
 )
+
+type AnyHint byte
+
+const (
+	AnyHintNONE              AnyHint = 0
+	AnyHintDmaDescriptorHint AnyHint = 1
+	AnyHintInstructionHint   AnyHint = 2
+)
+
+var EnumNamesAnyHint = map[AnyHint]string{
+	AnyHintNONE:              "NONE",
+	AnyHintDmaDescriptorHint: "DmaDescriptorHint",
+	AnyHintInstructionHint:   "InstructionHint",
+}
+
+var EnumValuesAnyHint = map[string]AnyHint{
+	"NONE":              AnyHintNONE,
+	"DmaDescriptorHint": AnyHintDmaDescriptorHint,
+	"InstructionHint":   AnyHintInstructionHint,
+}
+
+func (v AnyHint) String() string {
+	if s, ok := EnumNamesAnyHint[v]; ok {
+		return s
+	}
+	return "AnyHint(" + strconv.FormatInt(int64(v), 10) + ")"
+}
 
 type Package struct {
 	_tab flatbuffers.Table
@@ -397,6 +426,320 @@ func LayerEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 
+type Meta struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsMeta(buf []byte, offset flatbuffers.UOffsetT) *Meta {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &Meta{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func GetSizePrefixedRootAsMeta(buf []byte, offset flatbuffers.UOffsetT) *Meta {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &Meta{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func (rcv *Meta) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *Meta) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *Meta) Desc() int16 {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.GetInt16(o + rcv._tab.Pos)
+	}
+	return 0
+}
+
+func (rcv *Meta) MutateDesc(n int16) bool {
+	return rcv._tab.MutateInt16Slot(4, n)
+}
+
+func MetaStart(builder *flatbuffers.Builder) {
+	builder.StartObject(1)
+}
+func MetaAddDesc(builder *flatbuffers.Builder, desc int16) {
+	builder.PrependInt16Slot(0, desc, 0)
+}
+func MetaEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type DmaDescriptorHint struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsDmaDescriptorHint(buf []byte, offset flatbuffers.UOffsetT) *DmaDescriptorHint {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &DmaDescriptorHint{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func GetSizePrefixedRootAsDmaDescriptorHint(buf []byte, offset flatbuffers.UOffsetT) *DmaDescriptorHint {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &DmaDescriptorHint{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func (rcv *DmaDescriptorHint) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *DmaDescriptorHint) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *DmaDescriptorHint) Meta(obj *Meta) *Meta {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		x := rcv._tab.Indirect(o + rcv._tab.Pos)
+		if obj == nil {
+			obj = new(Meta)
+		}
+		obj.Init(rcv._tab.Bytes, x)
+		return obj
+	}
+	return nil
+}
+
+func (rcv *DmaDescriptorHint) SizeInBytes() int32 {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
+	if o != 0 {
+		return rcv._tab.GetInt32(o + rcv._tab.Pos)
+	}
+	return 0
+}
+
+func (rcv *DmaDescriptorHint) MutateSizeInBytes(n int32) bool {
+	return rcv._tab.MutateInt32Slot(8, n)
+}
+
+func DmaDescriptorHintStart(builder *flatbuffers.Builder) {
+	builder.StartObject(3)
+}
+func DmaDescriptorHintAddMeta(builder *flatbuffers.Builder, meta flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(meta), 0)
+}
+func DmaDescriptorHintAddSizeInBytes(builder *flatbuffers.Builder, sizeInBytes int32) {
+	builder.PrependInt32Slot(2, sizeInBytes, 0)
+}
+func DmaDescriptorHintEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type InstructionHint struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsInstructionHint(buf []byte, offset flatbuffers.UOffsetT) *InstructionHint {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &InstructionHint{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func GetSizePrefixedRootAsInstructionHint(buf []byte, offset flatbuffers.UOffsetT) *InstructionHint {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &InstructionHint{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func (rcv *InstructionHint) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *InstructionHint) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *InstructionHint) InstructionChunkIndex() int32 {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.GetInt32(o + rcv._tab.Pos)
+	}
+	return 0
+}
+
+func (rcv *InstructionHint) MutateInstructionChunkIndex(n int32) bool {
+	return rcv._tab.MutateInt32Slot(4, n)
+}
+
+func InstructionHintStart(builder *flatbuffers.Builder) {
+	builder.StartObject(1)
+}
+func InstructionHintAddInstructionChunkIndex(builder *flatbuffers.Builder, instructionChunkIndex int32) {
+	builder.PrependInt32Slot(0, instructionChunkIndex, 0)
+}
+func InstructionHintEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type DmaHint struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsDmaHint(buf []byte, offset flatbuffers.UOffsetT) *DmaHint {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &DmaHint{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func GetSizePrefixedRootAsDmaHint(buf []byte, offset flatbuffers.UOffsetT) *DmaHint {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &DmaHint{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func (rcv *DmaHint) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *DmaHint) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *DmaHint) AnyHintType() AnyHint {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return AnyHint(rcv._tab.GetByte(o + rcv._tab.Pos))
+	}
+	return 0
+}
+
+func (rcv *DmaHint) MutateAnyHintType(n AnyHint) bool {
+	return rcv._tab.MutateByteSlot(4, byte(n))
+}
+
+func (rcv *DmaHint) AnyHint(obj *flatbuffers.Table) bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		rcv._tab.Union(obj, o)
+		return true
+	}
+	return false
+}
+
+func (rcv *DmaHint) Direction() int16 {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
+	if o != 0 {
+		return rcv._tab.GetInt16(o + rcv._tab.Pos)
+	}
+	return 0
+}
+
+func (rcv *DmaHint) MutateDirection(n int16) bool {
+	return rcv._tab.MutateInt16Slot(8, n)
+}
+
+func DmaHintStart(builder *flatbuffers.Builder) {
+	builder.StartObject(3)
+}
+func DmaHintAddAnyHintType(builder *flatbuffers.Builder, anyHintType AnyHint) {
+	builder.PrependByteSlot(0, byte(anyHintType), 0)
+}
+func DmaHintAddAnyHint(builder *flatbuffers.Builder, anyHint flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(1, flatbuffers.UOffsetT(anyHint), 0)
+}
+func DmaHintAddDirection(builder *flatbuffers.Builder, direction int16) {
+	builder.PrependInt16Slot(2, direction, 0)
+}
+func DmaHintEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type DmaHints struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsDmaHints(buf []byte, offset flatbuffers.UOffsetT) *DmaHints {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &DmaHints{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func GetSizePrefixedRootAsDmaHints(buf []byte, offset flatbuffers.UOffsetT) *DmaHints {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &DmaHints{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func (rcv *DmaHints) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *DmaHints) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *DmaHints) Hints(obj *DmaHint, j int) bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		x := rcv._tab.Vector(o)
+		x += flatbuffers.UOffsetT(j) * 4
+		x = rcv._tab.Indirect(x)
+		obj.Init(rcv._tab.Bytes, x)
+		return true
+	}
+	return false
+}
+
+func (rcv *DmaHints) HintsLength() int {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.VectorLen(o)
+	}
+	return 0
+}
+
+func (rcv *DmaHints) FullyDeterministic() bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(6))
+	if o != 0 {
+		return rcv._tab.GetBool(o + rcv._tab.Pos)
+	}
+	return false
+}
+
+func (rcv *DmaHints) MutateFullyDeterministic(n bool) bool {
+	return rcv._tab.MutateBoolSlot(6, n)
+}
+
+func DmaHintsStart(builder *flatbuffers.Builder) {
+	builder.StartObject(2)
+}
+func DmaHintsAddHints(builder *flatbuffers.Builder, hints flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(hints), 0)
+}
+func DmaHintsStartHintsVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
+	return builder.StartVector(4, numElems, 4)
+}
+func DmaHintsAddFullyDeterministic(builder *flatbuffers.Builder, fullyDeterministic bool) {
+	builder.PrependBoolSlot(1, fullyDeterministic, false)
+}
+func DmaHintsEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
 type Executable struct {
 	_tab flatbuffers.Table
 }
@@ -556,6 +899,19 @@ func (rcv *Executable) MutateParameters(j int, n byte) bool {
 	return false
 }
 
+func (rcv *Executable) DmaHints(obj *DmaHints) *DmaHints {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(18))
+	if o != 0 {
+		x := rcv._tab.Indirect(o + rcv._tab.Pos)
+		if obj == nil {
+			obj = new(DmaHints)
+		}
+		obj.Init(rcv._tab.Bytes, x)
+		return obj
+	}
+	return nil
+}
+
 func (rcv *Executable) InputLayers(obj *Layer, j int) bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(20))
 	if o != 0 {
@@ -708,6 +1064,9 @@ func ExecutableAddParameters(builder *flatbuffers.Builder, parameters flatbuffer
 }
 func ExecutableStartParametersVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
 	return builder.StartVector(1, numElems, 1)
+}
+func ExecutableAddDmaHints(builder *flatbuffers.Builder, dmaHints flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(7, flatbuffers.UOffsetT(dmaHints), 0)
 }
 func ExecutableAddInputLayers(builder *flatbuffers.Builder, inputLayers flatbuffers.UOffsetT) {
 	builder.PrependUOffsetTSlot(8, flatbuffers.UOffsetT(inputLayers), 0)

@@ -7,9 +7,23 @@ import "github.com/tpuplan/tpuplan/tflite/internal/verify"
 
 // The tables of the schema, for verification.
 var (
+	DmaDescriptorHintTable = &verify.Table{Name: "DmaDescriptorHint", Fields: []verify.Field{
+		{ID: 0, Name: "meta", Kind: verify.One, Table: MetaTable},
+		{ID: 2, Name: "size_in_bytes", Kind: verify.Scalar, Size: 4},
+	}}
+	DmaHintTable = &verify.Table{Name: "DmaHint", Fields: []verify.Field{
+		{ID: 1, Name: "any_hint", Kind: verify.Union, Members: map[byte]*verify.Table{1: DmaDescriptorHintTable, 2: InstructionHintTable}},
+		{ID: 0, Name: "any_hint_type", Kind: verify.Scalar, Size: 1},
+		{ID: 2, Name: "direction", Kind: verify.Scalar, Size: 2},
+	}}
+	DmaHintsTable = &verify.Table{Name: "DmaHints", Fields: []verify.Field{
+		{ID: 1, Name: "fully_deterministic", Kind: verify.Scalar, Size: 1},
+		{ID: 0, Name: "hints", Kind: verify.Many, Table: DmaHintTable},
+	}}
 	ExecutableTable = &verify.Table{Name: "Executable", Fields: []verify.Field{
 		{ID: 3, Name: "batch_size", Kind: verify.Scalar, Size: 4},
 		{ID: 10, Name: "chip", Kind: verify.String},
+		{ID: 7, Name: "dma_hints", Kind: verify.One, Table: DmaHintsTable},
 		{ID: 11, Name: "estimated_cycles", Kind: verify.Scalar, Size: 4},
 		{ID: 16, Name: "estimated_cycles_64bit", Kind: verify.Scalar, Size: 8},
 		{ID: 8, Name: "input_layers", Kind: verify.Many, Table: LayerTable},
@@ -28,12 +42,18 @@ var (
 	InstructionBitstreamTable = &verify.Table{Name: "InstructionBitstream", Fields: []verify.Field{
 		{ID: 0, Name: "bitstream", Kind: verify.Vector, Size: 1},
 	}}
+	InstructionHintTable = &verify.Table{Name: "InstructionHint", Fields: []verify.Field{
+		{ID: 0, Name: "instruction_chunk_index", Kind: verify.Scalar, Size: 4},
+	}}
 	LayerTable = &verify.Table{Name: "Layer", Fields: []verify.Field{
 		{ID: 0, Name: "name", Kind: verify.String},
 		{ID: 1, Name: "size_bytes", Kind: verify.Scalar, Size: 4},
 		{ID: 3, Name: "x", Kind: verify.Scalar, Size: 4},
 		{ID: 2, Name: "y", Kind: verify.Scalar, Size: 4},
 		{ID: 4, Name: "z", Kind: verify.Scalar, Size: 4},
+	}}
+	MetaTable = &verify.Table{Name: "Meta", Fields: []verify.Field{
+		{ID: 0, Name: "desc", Kind: verify.Scalar, Size: 2},
 	}}
 	MultiExecutableTable = &verify.Table{Name: "MultiExecutable", Fields: []verify.Field{
 		{ID: 0, Name: "serialized_executables", Kind: verify.Strings},
