@@ -6,6 +6,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -43,9 +44,25 @@ func (c Certainty) Weaker(d Certainty) Certainty { return max(c, d) }
 
 // Failure is a compilation that gave no usable model, in the compiler's words.
 type Failure struct {
-	Kind string `json:"kind"` // not_quantized, not_parsed, unsupported_op_version, internal, timeout, crashed, cut, zero_subgraphs, usage, other
+	Kind string `json:"kind"` // one of the kinds below
 	Text string `json:"text"`
 }
+
+// Kinds of failures.
+const (
+	NotQuantized         = "not_quantized"          // a float model
+	NotParsed            = "not_parsed"             // the file is no model that this release reads
+	UnsupportedOpVersion = "unsupported_op_version" // the model is newer than the compiler
+	Internal             = "internal"               // "Internal compiler error", sporadic in 14.1 and 15.0
+	Timeout              = "timeout"                // 16.0's timer ran out
+	Crashed              = "crashed"                // the process died
+	Cut                  = "cut"                    // the text ends before the result, which is not known
+	ZeroSubgraphs        = "zero_subgraphs"         // "compiled successfully", but nothing runs on the Edge TPU
+	Usage                = "usage"                  // only the help text was printed
+	Other                = "other"
+)
+
+const zeroSubgraphsText = "Number of Edge TPU subgraphs: 0"
 
 // Size is a number of bytes as the compiler prints it: two decimals of B, KiB
 // or MiB, so an interval.
@@ -93,8 +110,8 @@ func ParseSize(text string) (Size, error) {
 	if digits == "" || strings.Trim(digits, "0123456789.") != "" || strings.Count(digits, ".") > 1 || strings.HasPrefix(digits, ".") || strings.HasSuffix(digits, ".") {
 		return bad("no plain number before the unit")
 	}
-	var x float64
-	if _, err := fmt.Sscan(digits, &x); err != nil {
+	x, err := strconv.ParseFloat(digits, 64)
+	if err != nil {
 		return bad("no plain number before the unit")
 	}
 	if x*unit > 1<<40 {
