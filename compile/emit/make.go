@@ -115,7 +115,8 @@ func Make(w io.Writer, b *Build) error {
 	m.line("\n.PHONY: %s", phony)
 	m.line(".DELETE_ON_ERROR:")
 	m.line("# Alone, the goal is tpuplan-all; included, it is the other Makefile's.")
-	m.line(".DEFAULT_GOAL := $(if $(filter 1,$(words $(MAKEFILE_LIST))),tpuplan-all,$(tpuplan_goal))")
+	alone := max(1, len(strings.Fields(b.Output))) // blanks in the name of this file count
+	m.line(".DEFAULT_GOAL := $(if $(filter %d,$(words $(MAKEFILE_LIST))),tpuplan-all,$(tpuplan_goal))", alone)
 	_, err := w.Write(m.Bytes())
 	return err
 }

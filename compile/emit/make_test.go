@@ -63,6 +63,21 @@ func dryCalls(t testing.TB, m maker, p *project) [][]string {
 	return calls
 }
 
+// TestMakeAlone: run by itself a fragment builds everything, even if blanks in
+// its name make several words of it.
+func TestMakeAlone(t *testing.T) {
+	makers(t, func(t *testing.T, m maker) {
+		b := twoGroups()
+		b.Output = "my build $1.mk"
+		p := newProject(t)
+		p.emit(b.Output, emit.Make, b)
+		r := p.run(nil, m.program, slices.Concat(m.args, []string{"-n", "-f", b.Output})...)
+		if r.exit != 0 || !strings.Contains(r.stdout, "b.tflite") {
+			t.Errorf("exit %d\n%s%s", r.exit, r.stdout, r.stderr)
+		}
+	})
+}
+
 func TestMake(t *testing.T) {
 	makers(t, func(t *testing.T, m maker) {
 		b := twoGroups()
