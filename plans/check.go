@@ -400,7 +400,7 @@ func findCycle(after [][]pin, together func(int) bool) []pin {
 }
 
 func nearestName(name string, drafts []draft) string {
-	best, bestDistance := "", max(2, len(name)/3)+1
+	best, bestDistance := "", slips(name)+1
 	for _, m := range drafts {
 		if n := distance(name, m.model.Name); m.good["name"] && n < bestDistance {
 			best, bestDistance = m.model.Name, n
@@ -411,3 +411,7 @@ func nearestName(name string, drafts []draft) string {
 	}
 	return fmt.Sprintf("did you mean %q?", best)
 }
+
+// slips is how many mistakes a word may hold and still be taken for another
+// one; not so many that nothing of it would be left.
+func slips(word string) int { return min(max(2, len(word)/3), len(word)-1) }

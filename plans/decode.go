@@ -152,7 +152,7 @@ func kindOf(raw any) string {
 // suggestion is the hint for an unknown key: the nearest known one, if any is
 // near enough to be meant.
 func suggestion(name string, keys []key) string {
-	best, bestDistance := "", max(2, len(name)/3)+1
+	best, bestDistance := "", slips(name)+1
 	for _, k := range keys {
 		if k.refused != nil {
 			continue

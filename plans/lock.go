@@ -161,15 +161,17 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 			Groups: []LockedRows{},
 		},
 	}
-	rule := make([]report.Certainty, len(r.Files))
+	certainty := make([]report.Certainty, len(r.Files))
 	for _, d := range answer.Devices {
 		device := LockedDevice{Name: d.Name, Groups: []LockedGroup{}}
 		for _, g := range d.Groups {
 			group := LockedGroup{Name: g.Name}
+			for k, predicted := range r.predict(g.Models).Models {
+				certainty[g.Models[k]] = predicted.Certainty
+			}
 			for _, i := range g.Models {
 				group.Models = append(group.Models, plan.Models[i].Name)
 				group.Files = append(group.Files, plan.Models[i].File)
-				rule[i] = compile.AllocatorCertainty(r.Version, len(g.Models))
 			}
 			group.Argv = l.Decision.argv(&group)
 			device.Groups = append(device.Groups, group)
@@ -191,11 +193,22 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 			ReservedRows: f.Reserve.Rows, ReservedLow: f.Reserve.Low, ReservedHigh: f.Reserve.High, ReservedSource: string(f.Reserve.Source),
 			ParameterBytes: model.Load.Bytes(), CachedBytes: outcome.Split.Cached, StreamedBytes: outcome.Split.Streamed,
 			SteadyMS: Number(outcome.SteadyMS), ColdMS: Number(outcome.ColdMS), ExpectedMS: Number(outcome.ExpectedMS), LoadsPerCall: Number(outcome.Miss),
-			ComputeIncluded: model.Call.ComputeIncluded, Source: source, Certainty: f.Analysis.Certainty.Weaker(rule[i]).String(),
+			ComputeIncluded: model.Call.ComputeIncluded, Source: source, Certainty: certainty[i].String(),
 		})
 	}
 	slices.SortFunc(l.Evidence.Models, func(a, b LockedModel) int { return cmp.Compare(a.Name, b.Name) })
 	return l
+}
+
+// predict is what the compiler would report for one invocation with these
+// models (indexes) in this order.
+func (r *Resolved) predict(models []int) *compile.Prediction {
+	inputs := make([]compile.Input, len(models))
+	for k, i := range models {
+		f := &r.Files[i]
+		inputs[k] = compile.Input{File: r.Plan.Models[i].File, Bytes: f.Bytes, Model: f.Analysis, Reserve: f.Reserve}
+	}
+	return compile.Predict(r.Version, inputs)
 }
 
 func (d *Decision) argv(g *LockedGroup) []string {
@@ -259,10 +272,20 @@ func WriteLock(path string, l *Lock) error {
 	if err != nil {
 		return err
 	}
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return nil
+	target := path
+	if info, err := os.Stat(path); err == nil {
+		if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s: not written, what was there is untouched: it is no regular file", path)
+		}
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+			return nil
+		}
+		// A link stays a link.
+		if target, err = filepath.EvalSymlinks(path); err != nil {
+			return fmt.Errorf("%s: not written: %w", path, bareError(err))
+		}
 	}
-	if err := maybe.WriteFile(path, data, 0o644); err != nil {
+	if err := maybe.WriteFile(target, data, 0o644); err != nil {
 		return fmt.Errorf("%s: not written, what was there is untouched: %w", path, bareError(err))
 	}
 	return nil

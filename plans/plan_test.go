@@ -235,6 +235,8 @@ func TestProblems(t *testing.T) {
 		{"flag values", compiler(`flags = ["-m x", "-t"]`), []string{
 			`9:10: flags: -m wants a positive whole number, not "x" (write "-m 14")`,
 		}},
+		{"runtime version", compiler(`flags = ["-m 9"]`), []string{`9:10: flags: -m is a runtime version from 10 to 14, not 9 (leave it out for 14)`}},
+		{"timeout", compiler(`flags = ["-t 0"]`), []string{`9:10: flags: -t wants a positive whole number, not "0" (write "-t 600")`}},
 		{"flag without value", compiler(`flags = ["-s", "-m"]`), []string{`9:9: flags: -m wants a number after it (write "-m 14")`}},
 		{"flag twice", compiler(`flags = ["-a", "-a"]`), []string{"9:16: flags: -a is given twice"}},
 		{"long flag", compiler(`flags = ["--min_runtime_version=12"]`), []string{`9:10: flags: "--min_runtime_version=12" is a long form (write "-m")`}},
@@ -248,6 +250,7 @@ func TestProblems(t *testing.T) {
 			"8:8: cold is not longer than steady, but a cold call loads parameters first (steady is the warm call of the model compiled alone, cold its first call)",
 		}},
 		{"order of itself", weight("weight = 1\norder_before = [\"a\"]"), []string{"8:17: a model cannot come before itself"}},
+		{"order of nothing alike", second + "order_before = [\"zz\"]\n", []string{`12:17: no model is called "zz"`}},
 		{"order unknown", second + "order_before = [\n  \"aa\",\n  \"zzzzz\"\n]\n", []string{`13:3: no model is called "aa" (did you mean "a"?)`, `14:3: no model is called "zzzzz"`}},
 		{"order twice", second + `order_before = ["a", "a"]`, []string{`12:22: order_before: "a" is named twice`}},
 		{"order goes round", strings.Replace(second, "weight = 1", "weight = 1\norder_before = [\"b\"]", 1) + "order_before = [\"a\"]\n", []string{

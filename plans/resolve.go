@@ -303,15 +303,25 @@ func (m *resolving) doubts(a *compile.Model) {
 		hint := "tpuplan inspect shows which and why"
 		m.warn("file", fmt.Sprintf("%d of %d operations stay on the CPU; the plan counts the part on the Edge TPU", a.CPUOps, len(a.Ops)), hint)
 	}
-	var guessed []string
+	sized, guessed := map[string]int{}, map[string]int{}
+	var names []string // of ops that are guessed, in the model's order
 	for _, op := range a.Ops {
-		if op.Mapped && op.Certainty >= report.Heuristic && !slices.Contains(guessed, op.Name) {
-			guessed = append(guessed, op.Name)
+		if !op.Mapped {
+			continue
+		}
+		sized[op.Name]++
+		if op.Certainty >= report.Heuristic {
+			if guessed[op.Name]++; guessed[op.Name] == 1 {
+				names = append(names, op.Name)
+			}
 		}
 	}
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%d of %d %s", guessed[name], sized[name], name)
+	}
 	switch {
-	case len(guessed) > 0:
-		m.warn("file", "heuristic: the parameter sizes of "+strings.Join(guessed, ", ")+" follow no proven rule", "")
+	case len(names) > 0:
+		m.warn("file", "heuristic: no proven rule gives the parameter sizes of "+strings.Join(names, ", "), "")
 	case a.Certainty >= report.Heuristic:
 		m.warn("file", a.Certainty.String()+": no proven rule covers this model", "")
 	}
@@ -428,7 +438,11 @@ func (r *Resolved) WarningsOf(answer *planner.Plan) []Problem {
 		}
 		message := fmt.Sprintf("the same file as model %s of its group: compiler 16.0 gives all copies the share of the last", quote(r.Plan.Models[s.a].Name))
 		if s.layers > 0 {
-			message = fmt.Sprintf("%d layers equal those of model %s of its group: compiler 16.0 may share out their memory differently", s.layers, quote(r.Plan.Models[s.a].Name))
+			shares := fmt.Sprintf("it shares %d layers", s.layers)
+			if s.layers == 1 {
+				shares = "it shares a layer"
+			}
+			message = fmt.Sprintf("%s with model %s of its group: compiler 16.0 may share out their memory differently", shares, quote(r.Plan.Models[s.a].Name))
 		}
 		all = append(all, r.Plan.problem([]any{"model", s.b, "file"}, fmt.Sprintf("model %s: %s", quote(r.Plan.Models[s.b].Name), message), ""))
 	}

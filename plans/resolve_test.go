@@ -336,11 +336,12 @@ func TestWarningsOfModels(t *testing.T) {
 		return tflitetest.New().Input(1, 16, 16, 3).Conv(32, 3, 3, 1, true).Reshape(1, 16*16*32).FC(units).Bytes()
 	}
 	part := tflitetest.New().Input(1, 8, 8, 16).Conv(32, 3, 3, 1, true).Dequantize().Bytes()
+	guess := tflitetest.New().Input(1, 8, 8, 16).TransposeConv(16, 3, 3, 2).Conv(32, 3, 3, 1, true).Bytes()
 	text := minimal
-	for _, name := range []string{"b", "c", "d"} {
+	for _, name := range []string{"b", "c", "d", "e"} {
 		text += "[[model]]\nname = '" + name + "'\nfile = '" + name + ".tflite'\nweight = 1\n"
 	}
-	files := map[string][]byte{"a.tflite": head(4), "b.tflite": head(4), "c.tflite": head(8), "d.tflite": part}
+	files := map[string][]byte{"a.tflite": head(4), "b.tflite": head(4), "c.tflite": head(8), "d.tflite": part, "e.tflite": guess}
 	r, err := resolveText(t, text, files, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -348,8 +349,9 @@ func TestWarningsOfModels(t *testing.T) {
 	got := Problems(r.WarningsOf(together(r))).Error()
 	for _, want := range []string{
 		`plan.toml:10:8: model "b": the same file as model "a" of its group: compiler 16.0 gives all copies the share of the last`,
-		`plan.toml:14:8: model "c": 1 layers equal those of model "a" of its group`,
+		`plan.toml:14:8: model "c": it shares a layer with model "a" of its group`,
 		`plan.toml:18:8: model "d": 1 of 2 operations stay on the CPU; the plan counts the part on the Edge TPU`,
+		`plan.toml:22:8: model "e": heuristic: no proven rule gives the parameter sizes of 1 of 1 TRANSPOSE_CONV`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no warning %s among\n%s", want, got)

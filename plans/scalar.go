@@ -439,15 +439,21 @@ var longFlags = map[string]string{
 	"--out_dir": "-o", "--help": "-h", "--version": "-v",
 }
 
+// flagExamples are numbers that flags may have.
+var flagExamples = map[string]string{"-m": " 14", "-t": " 600"}
+
 func (v *flagsValue) UnmarshalTOML(raw any) error {
 	waiting := "" // a flag whose number has to follow
 	seen := map[string]bool{}
 	number := func(flag, s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > 1_000_000 {
-			return hinted{fmt.Sprintf("%s wants a positive whole number, not %s", flag, quote(s)), fmt.Sprintf("write %q", flag+" 14")}
+			return hinted{fmt.Sprintf("%s wants a positive whole number, not %s", flag, quote(s)), fmt.Sprintf("write %q", flag+flagExamples[flag])}
 		}
 		if flag == "-m" {
+			if n < 10 || n > 14 {
+				return hinted{fmt.Sprintf("-m is a runtime version from 10 to 14, not %d", n), "leave it out for 14"}
+			}
 			v.minRuntime = n
 		}
 		v.words = append(v.words, flag, strconv.Itoa(n))
@@ -507,7 +513,7 @@ func (v *flagsValue) UnmarshalTOML(raw any) error {
 		return nil
 	})
 	if err == nil && waiting != "" {
-		return hinted{waiting + " wants a number after it", fmt.Sprintf("write %q", waiting+" 14")}
+		return hinted{waiting + " wants a number after it", fmt.Sprintf("write %q", waiting+flagExamples[waiting])}
 	}
 	return err
 }

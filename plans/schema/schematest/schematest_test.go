@@ -48,7 +48,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s with %s for %s: %v, want an error about %s", tt.kind, tt.to, tt.from, err, tt.wrong)
 		}
 	}
-	if err := Validate("nonsense", []byte(`{}`)); err == nil || !strings.Contains(err.Error(), "known: inspect, lock, plan, plans, predict") {
+	if err := Validate("nonsense", []byte(`{}`)); err == nil || !strings.Contains(err.Error(), "known: inspect, lock, log, plan, plans, predict") {
 		t.Errorf("unknown kind: %v", err)
 	}
 	if err := Validate("plan", []byte(`{`)); err == nil {
