@@ -85,7 +85,9 @@ func unknownFlag(app *cli.App, command *cli.Command, arg, name string) error {
 	}
 	shown, _, _ := strings.Cut(arg, "=")
 	fallback := "flags of a command stand after its name"
-	if command != nil {
+	if command == nil && app.Command(name) != nil { // tpuplan --version
+		fallback = "run \"tpuplan " + name + "\""
+	} else if command != nil {
 		fallback = "run \"tpuplan help " + command.Name + "\" for its flags"
 	}
 	return usageError(didYouMean(dashes(name), candidates, fallback), "unknown flag %s%s", shown, where)

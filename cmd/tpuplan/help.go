@@ -211,6 +211,14 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
   mapped                the op runs on the device, otherwise on the CPU
   op                    one operator of a model, such as CONV_2D
   token                 the number that marks files compiled together
+  split                 which bytes of a model are cached and which streamed
+  pin                   what a plan file demands: a group or an order; "to pin a
+                        release" is to name it in the plan file
+  more, factor          what another choice takes in addition, and how many
+                        times as much
+  pinning costs         what a release takes more than the best one compared
+  optimal, feasible     proven to be the best; not proven
+  nodes                 steps of the search
   bound, gap            no plan is below the bound; how far this one is above it
   CPU, TPU              the host's processor; the Edge TPU
 

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -25,8 +27,19 @@ func inspectCommand(u *ui) *cli.Command {
 		Description: `Shows for a source model which ops run on the Edge TPU, why the others do not,
 and how many bytes and rows of its memory each takes; for a compiled one its
 packages, tokens and sizes. A folder stands for all .tflite files below it.
-Compiled files that share a token were compiled together.`,
-		Flags:  append(settingsFlags(), formatFlag("table", "json")),
+Compiled files that share a token were compiled together.
+
+--against finds the parameters of each op of one source model in its compiled
+form and names the op where the prediction goes wrong. The compiler release is
+taken from the compiled file unless --compiler is given.
+
+--expect checks that the compiled files in a folder are those that a lock
+describes: groups, and what of each model is cached. If not the exit code is 3.`,
+		Flags: append(settingsFlags(),
+			&cli.StringFlag{Name: "against", Usage: "the `COMPILED` form of the one source model given"},
+			&cli.StringFlag{Name: "expect", Usage: "the `LOCK` that describes the files in the one folder given"},
+			formatFlag("table", "json"),
+		),
 		Action: func(c *cli.Context) error { return inspect(c, u) },
 	}
 }
@@ -39,6 +52,21 @@ func inspect(c *cli.Context, u *ui) error {
 	s, err := settings(c)
 	if err != nil {
 		return err
+	}
+	switch {
+	case c.IsSet("against") && c.IsSet("expect"):
+		return usageError("", "--against and --expect exclude each other")
+	case c.IsSet("expect"):
+		return inspectExpect(c, u, format)
+	case c.IsSet("against"):
+		if err := wantArgs(c, "source model beside --against", 1, 1); err != nil {
+			return err
+		}
+		f, err := inspectAgainst(c, u, c.Args().First(), c.String("against"), s)
+		if err != nil {
+			return interrupted(c.Context, err)
+		}
+		return printInspected(u, format, f.Analysis.Settings.Version, []view.Inspected{f})
 	}
 	if err := wantArgs(c, "file", 1, -1); err != nil {
 		return err
@@ -62,15 +90,18 @@ func inspect(c *cli.Context, u *ui) error {
 		files = append(files, f)
 	}
 	if len(files) > 0 {
-		render := func() []byte { return view.Inspect(files, together(files), u.style()) }
-		if format == "json" {
-			render = func() []byte { return view.InspectJSON(s.Version, files, together(files)) }
-		}
-		if err := u.print(render()); err != nil {
+		if err := printInspected(u, format, s.Version, files); err != nil {
 			return err
 		}
 	}
 	return errors.Join(failed...)
+}
+
+func printInspected(u *ui, format string, v compile.Version, files []view.Inspected) error {
+	if format == "json" {
+		return u.print(view.InspectJSON(v, files, together(files), nil))
+	}
+	return u.print(view.Inspect(files, together(files), u.style()))
 }
 
 // modelFiles replaces folders by the .tflite files below them, sorted.
@@ -117,12 +148,28 @@ func inspectFile(ctx context.Context, name string, s compile.Settings) (view.Ins
 		return x, err
 	}
 	if f.Kind() == tflite.KindCompiled {
+		x.Segment = segment(name)
 		x.Compiled, err = f.Compiled()
 		return x, err
 	}
 	x.Analysis = compile.Analyze(x.Source, s)
 	x.Quantization = quantization(x.Source)
 	return x, nil
+}
+
+// segmentName is how the compiler names the outputs of -n.
+var segmentName = regexp.MustCompile(`_segment_(\d{1,4})_of_(\d{1,4})(_edgetpu)?\.tflite$`)
+
+// segment is the part of a model that a file is, nil if it is a whole one.
+func segment(name string) *view.Segment {
+	parts := segmentName.FindStringSubmatch(name)
+	if parts == nil {
+		return nil
+	}
+	s := new(view.Segment)
+	s.Index, _ = strconv.Atoi(parts[1]) // digits
+	s.Of, _ = strconv.Atoi(parts[2])
+	return s
 }
 
 // quantization says what type a model computes in. Ops at its border do not
@@ -168,8 +215,7 @@ func together(files []view.Inspected) []view.Together {
 		if files[i].Compiled == nil {
 			continue
 		}
-		for k := range files[i].Compiled.Packages {
-			token := files[i].Compiled.Packages[k].Token()
+		for _, token := range files[i].Compiled.Tokens() {
 			if token == 0 {
 				continue
 			}
@@ -178,8 +224,9 @@ func together(files []view.Inspected) []view.Together {
 				at = len(groups)
 				groups = append(groups, view.Together{Token: token})
 			}
-			if !slices.Contains(groups[at].Files, files[i].File) {
-				groups[at].Files = append(groups[at].Files, files[i].File)
+			// one that is named twice is in its group once
+			if !slices.ContainsFunc(groups[at].Files, func(f *view.Inspected) bool { return f.File == files[i].File }) {
+				groups[at].Files = append(groups[at].Files, &files[i])
 			}
 		}
 	}

@@ -103,6 +103,8 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		return nil, usageError("", "%s and --locked exclude each other", checkName(r))
 	case r.strict && !r.check && !r.locked:
 		return nil, usageError("", "--strict needs --check, --diff or --locked")
+	case u.isStdout(r.output):
+		return nil, usageError("write -o -, which leaves stdout to the build file alone", "-o %s is stdout", r.output)
 	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
 	}
@@ -237,16 +239,19 @@ func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
 	if err != nil {
 		return err
 	}
+	// Files come first: a reader of stdout who leaves early, such as head, ends
+	// the program, and the lock would be missing for no visible reason.
+	err = write(u, r, path, lock, fragment)
 	if r.output == "-" {
-		err = u.print(fragment)
-	} else {
+		if err != nil {
+			return err
+		}
+		return u.print(fragment)
+	}
+	if err == nil {
 		p.Next = nextCommand(r)
-		err = u.printPlan(r, p)
 	}
-	if err != nil {
-		return err
-	}
-	return write(u, r, path, lock, fragment)
+	return errors.Join(u.printPlan(r, p), err)
 }
 
 func (u *ui) printPlan(r *request, p *view.Planned) error {
@@ -289,19 +294,19 @@ func staleness(u *ui, r *request, path string, old, lock *plans.Lock) error {
 	return errors.Join(errs...)
 }
 
-// nextCommand is what to run after this.
+// nextCommand is what to run after this, as a shell takes it.
 func nextCommand(r *request) string {
 	folder := ""
 	if dir := filepath.Dir(r.plan); dir != "." {
-		folder = "cd " + dir + " && "
+		folder = "cd " + emit.Quote(dir) + " && "
 	}
 	switch r.emit {
 	case "make":
-		return folder + "make -f " + relative(r.plan, r.output)
+		return folder + "make -f " + emit.Quote(relative(r.plan, r.output))
 	case "sh":
-		return folder + "sh " + relative(r.plan, r.output)
+		return folder + "sh " + emit.Quote(relative(r.plan, r.output))
 	}
-	return "tpuplan optimize --emit make -o " + filepath.Join(filepath.Dir(r.plan), "build.mk") + " " + r.plan
+	return "tpuplan optimize --emit make -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "build.mk")) + " " + emit.Quote(r.plan)
 }
 
 // relative is a path as seen from the folder of the plan file, where build files run.
@@ -348,7 +353,7 @@ func write(u *ui, r *request, path string, lock *plans.Lock, fragment []byte) er
 	if r.emit != "" && r.output != "-" {
 		var discard func()
 		var err error
-		if commit, discard, err = prepare(r.output, fragment); err != nil {
+		if commit, discard, err = replace(r.output, fragment); err != nil {
 			return fmt.Errorf("%s: not written, what was there is untouched: %w", r.output, bare(err))
 		}
 		defer discard()
@@ -366,6 +371,35 @@ func write(u *ui, r *request, path string, lock *plans.Lock, fragment []byte) er
 		u.done("%s: written", r.output)
 	}
 	return nil
+}
+
+// replace is prepare for a path that a user gave: a link stays one and the
+// file it leads to is replaced, and what is no file, such as /dev/null, is
+// written to instead.
+func replace(path string, data []byte) (commit func() error, discard func(), err error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil: // nothing is there yet
+	case info.IsDir():
+		return nil, nil, errors.New("it is a folder")
+	case !info.Mode().IsRegular():
+		return func() error { return writeInto(path, data) }, func() {}, nil
+	default:
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return nil, nil, err
+		}
+	}
+	return prepare(path, data)
+}
+
+// writeInto writes to a device or a pipe.
+func writeInto(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 // bare is a file error without operation and path, which the message has.

@@ -56,6 +56,7 @@ func newApp(u *ui) *cli.App {
 			optimizeCommand(u),
 			predictCommand(u),
 			inspectCommand(u),
+			logCommand(u),
 			versionCommand(u),
 		},
 		HideHelp:                  true,

@@ -148,3 +148,14 @@ func (u *ui) print(result []byte) error {
 	}
 	return nil
 }
+
+// isStdout reports whether a path leads to where results are printed.
+func (u *ui) isStdout(path string) bool {
+	f, ok := u.out.(*os.File)
+	if !ok || path == "" || sameFile(path, os.DevNull) {
+		return false
+	}
+	out, errOut := f.Stat()
+	info, err := os.Stat(path)
+	return errOut == nil && err == nil && os.SameFile(out, info)
+}

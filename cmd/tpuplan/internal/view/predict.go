@@ -187,7 +187,7 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 	}
 	b.WriteString("\n" + m.File + "\n")
 	if m.Model.Failure != nil {
-		paragraph(b, s, "  the compiler would refuse it: ", m.Model.Failure.Text)
+		failed(b, s, m.Model.Failure)
 	}
 	if len(streamed) > 0 {
 		slices.SortStableFunc(streamed, func(a, b *compile.OpInfo) int { return cmp.Compare(b.Bytes, a.Bytes) })
@@ -201,6 +201,15 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 		}
 	}
 	cpuOps(b, s, m.Model)
+}
+
+// failed says why no usable model would come out of the compiler.
+func failed(b *bytes.Buffer, s Style, f *report.Failure) {
+	label := "  the compiler would refuse it: "
+	if f.Kind == "zero_subgraphs" { // which it calls a success
+		label = "  nothing would run on the Edge TPU: "
+	}
+	paragraph(b, s, label, f.Text)
 }
 
 // cpuOps lists what stays on the CPU by reason, in the order of first appearance.
@@ -236,17 +245,25 @@ func cpuOps(b *bytes.Buffer, s Style, m *compile.Model) {
 }
 
 // pool is a bar of the device's parameter memory.
-type pool struct{ bar }
+type pool struct {
+	bar
+	empty []string // models of which nothing is cached
+}
 
 func poolBar(reserved int) *pool {
 	total := int64(compile.TileRows+max(0, -reserved)) * compile.Tiles * compile.RowBytes
-	return &pool{bar{total: total, parts: []barPart{{'x', "reserved", int64(max(0, reserved)) * compile.Tiles * compile.RowBytes}}}}
+	return &pool{bar: bar{total: total, parts: []barPart{{'x', "reserved", int64(max(0, reserved)) * compile.Tiles * compile.RowBytes}}}}
 }
 
-// marks of models in a bar: letters that no other part uses.
-const marks = "abcdefghijklmnopqrstuvwyz"
+// marks of models in a bar: letters that no other part uses. Only in a group
+// of more models than letters does one stand for several.
+const marks = "abcdefghijklmnopqrstuvwyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 func (p *pool) add(name string, bytes int64) {
+	if bytes == 0 {
+		p.empty = append(p.empty, name)
+		return
+	}
 	mark := rune(marks[(len(p.parts)-1)%len(marks)])
 	p.parts = append(p.parts, barPart{mark, name, bytes})
 }
@@ -259,6 +276,12 @@ func (p *pool) write(b *bytes.Buffer, s Style, label string, free int64) {
 	var legend []string
 	for _, part := range parts {
 		legend = append(legend, strings.ReplaceAll(fmt.Sprintf("%c %s %s", part.mark, shorten(part.name, 40), size(part.bytes)), " ", glue))
+	}
+	switch n := len(p.empty); {
+	case n > 3:
+		legend = append(legend, fmt.Sprintf("nothing of %d models", n))
+	case n > 0:
+		legend = append(legend, "nothing of "+strings.Join(p.empty, ", "))
 	}
 	paragraph(b, s, strings.Repeat(" ", len(label)), strings.Join(legend, ", "))
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -62,9 +63,12 @@ func size(bytes int64) string {
 func ms(t float64) string { return digits(t) + " ms" }
 
 // digits prints three significant digits, and at least all before the point.
+// What is not quite nothing does not look like nothing.
 func digits(x float64) string {
 	decimals := 2
 	switch a := math.Abs(x); {
+	case x > rounding && x < 0.005:
+		return "<0.01"
 	case a >= 99.95:
 		decimals = 0
 	case a >= 9.995:
@@ -72,6 +76,9 @@ func digits(x float64) string {
 	}
 	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
+
+// rounding is what two sums of the same times may differ by in floating point.
+const rounding = 1e-9
 
 // percent prints a share, "87 %"; what is not quite all or nothing does not look so.
 func percent(share float64) string {
@@ -204,21 +211,21 @@ type barPart struct {
 }
 
 // draw fills a bar of the given number of columns. Every part that is not empty is seen, if only with
-// one column; the widest gives way.
+// one column, as long as there are columns enough; the widest parts give way.
 func (p *bar) draw(columns int) string {
 	cells := make([]int, len(p.parts))
-	used, widest := 0, 0
+	used := 0
 	for i, part := range p.parts {
 		if part.bytes > 0 {
 			cells[i] = max(1, int(math.Round(float64(columns)*float64(part.bytes)/float64(p.total))))
 		}
 		used += cells[i]
-		if cells[i] > cells[widest] {
-			widest = i
-		}
 	}
-	if len(p.parts) > 0 {
-		cells[widest] = max(0, cells[widest]+columns-used)
+	if len(cells) > 0 && used < columns {
+		cells[widest(cells)] += columns - used
+	}
+	for ; used > columns; used-- {
+		cells[widest(cells)]--
 	}
 	var b strings.Builder
 	for i, part := range p.parts {
@@ -226,3 +233,6 @@ func (p *bar) draw(columns int) string {
 	}
 	return "[" + b.String() + "]"
 }
+
+// widest is the index of the largest number, the first of several.
+func widest(cells []int) int { return slices.Index(cells, slices.Max(cells)) }

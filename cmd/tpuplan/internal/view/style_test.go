@@ -26,6 +26,9 @@ func TestNumbersHaveSensibleDigits(t *testing.T) {
 		{ms(9.996), "10.0 ms"},
 		{ms(99.96), "100 ms"},
 		{ms(1234.5), "1234 ms"},
+		{ms(0.0049), "<0.01 ms"},
+		{ms(0), "0.00 ms"},
+		{ms(1e-12), "0.00 ms"}, // two sums of the same numbers
 		{percent(0), "0 %"},
 		{percent(0.001), "<1 %"},
 		{percent(0.374), "37 %"},
@@ -101,6 +104,17 @@ func TestTextFits(t *testing.T) {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
+}
+
+// TestBarOfManyParts: more parts than columns make no wider bar.
+func TestBarOfManyParts(t *testing.T) {
+	p := bar{total: 100}
+	for range 100 {
+		p.parts = append(p.parts, barPart{mark: 'a', bytes: 1})
+	}
+	if got, want := p.draw(20), "["+strings.Repeat("a", 20)+"]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 // TestBarIsFull: a bar has one column for each part that is not empty, and as many columns as asked for.
