@@ -85,13 +85,21 @@ func LockPath(planPath string) string {
 	return strings.TrimSuffix(planPath, ".toml") + ".lock.json"
 }
 
+// errMissing says "does not exist" and is os.ErrNotExist to whoever asks.
+var errMissing = missing{}
+
+type missing struct{}
+
+func (missing) Error() string        { return "file does not exist" }
+func (missing) Is(target error) bool { return target == os.ErrNotExist }
+
 // Load reads a plan file. What is wrong in it comes as [Problems]; a file that
 // cannot be read gives another error.
 func Load(path string) (*Plan, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s: no such plan file: %w", path, os.ErrNotExist)
+			return nil, fmt.Errorf("%s: the plan %w", path, errMissing)
 		}
 		return nil, fmt.Errorf("%s: %w", path, bareError(err))
 	}

@@ -393,7 +393,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("plan %+v, error %v", plan, err)
 	}
 	for _, tt := range []struct{ path, want string }{
-		{filepath.Join(dir, "none.toml"), "none.toml: no such plan file: file does not exist"},
+		{filepath.Join(dir, "none.toml"), "none.toml: the plan file does not exist"},
 		{dir, filepath.Base(dir) + ": a folder, not a plan file"},
 		{write("bad.toml", "x ="), "bad.toml:1:"},
 	} {

@@ -322,7 +322,7 @@ func inspectSource(b *bytes.Buffer, s Style, f *Inspected) {
 	paragraph(b, s, fmt.Sprintf("  edgetpu_compiler %s: ", m.Settings.Version), fmt.Sprintf("%d of %s on the TPU in %s; %s of parameters, %s (%s)",
 		m.TPUOps, count(len(m.Ops), "op"), count(m.Subgraphs, "subgraph"), size(m.Load.Bytes()), count(rows, "row"), m.Certainty))
 	if m.Failure != nil {
-		paragraph(b, s, "  the compiler would refuse it: ", m.Failure.Text)
+		failed(b, s, m.Failure)
 	}
 	b.WriteString("\n")
 	t := table{columns: []column{right(""), left("OP"), left("SHAPE"), right("BYTES"), right("ROWS"), {title: "CERTAINTY", fixed: true}, {title: "ON", fixed: true}}}

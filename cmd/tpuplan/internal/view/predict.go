@@ -230,17 +230,7 @@ func cpuOps(b *bytes.Buffer, s Style, m *compile.Model) {
 		fmt.Fprintf(b, "  on the CPU, %s:\n", count(m.CPUOps, "op"))
 	}
 	for i, reason := range reasons {
-		var counted []string
-		for len(names[i]) > 0 {
-			name := names[i][0]
-			n := len(names[i])
-			names[i] = slices.DeleteFunc(names[i], func(other string) bool { return other == name })
-			if n -= len(names[i]); n > 1 {
-				name = fmt.Sprintf("%d"+glue+"%s", n, name)
-			}
-			counted = append(counted, name)
-		}
-		paragraph(b, s, "    ", reason+": "+strings.Join(counted, ", "))
+		paragraph(b, s, "    ", reason+": "+counted(names[i]))
 	}
 }
 
