@@ -42,7 +42,7 @@ func (p *Pool) place(v Version, part *Part) bool {
 // placeGroups puts every group whole on one tile: 1.0 on tile g mod 16, later
 // compilers on the first tile with room. If one finds no room, all are given back.
 func (p *Pool) placeGroups(v Version, groups int, rows int32) bool {
-	if int32(groups)*rows > p.all {
+	if int64(groups)*int64(rows) > int64(p.all) {
 		return false
 	}
 	was := *p

@@ -86,13 +86,13 @@ func (g *graph) broadcast(op *tflite.Op, v Version) (taps, z4, ov int, depthwise
 	default:
 		return 0, 0, 0, false, false
 	}
-	w := g.in(op, 1)
-	if len(w.Shape) != 4 || pointOutput(g.out(op)) {
+	w, in, out := g.in(op, 1), g.in(op, 0), g.out(op)
+	if w == nil || in == nil || out == nil || len(w.Shape) != 4 || pointOutput(out) {
 		return 0, 0, 0, false, false
 	}
 	zi := w.Shape[3]
 	if op.Code == tflite.DepthwiseConv2D {
-		zi = g.in(op, 0).Dim(1)
+		zi = in.Dim(1)
 		depthwise = zi > 1
 	}
 	return w.Shape[1] * w.Shape[2], max(1, ceilDiv(zi, 4)), overhead(w, bias, v), depthwise, true

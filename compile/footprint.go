@@ -24,9 +24,29 @@ func lanes(zo int) int64 {
 // ov overhead words (bias, scale, zero point).
 func matrix(zo, k4, ov int) Part {
 	return Part{
-		Bytes: lanes(zo) * 4 * int64(k4+ov),
-		Rows:  clampRows(int64(ceilDiv(zo, 64)) * int64(k4+ov)),
+		Bytes: product(lanes(zo), 4, int64(k4+ov)),
+		Rows:  clampRows(product(int64(ceilDiv(zo, 64)), int64(k4+ov))),
 	}
+}
+
+// absurdSize is beyond any file; products of the sizes of absurd tensors stop there.
+const absurdSize = 1 << 40
+
+// product multiplies sizes without overflow.
+func product(sizes ...int64) int64 {
+	p := int64(1)
+	for _, s := range sizes {
+		if s > 0 && p > absurdSize/s {
+			return absurdSize
+		}
+		p *= s
+	}
+	return p
+}
+
+// words is the number of four-input words of a window over zi channels.
+func words(h, w, zi int) int {
+	return int(min(product(int64(h), int64(w), int64(ceilDiv(zi, 4))), 1<<30))
 }
 
 // clampRows keeps row counts of absurd ops in the range the allocator counts
@@ -154,7 +174,7 @@ func (g *graph) convolution(op *tflite.Op, v Version, mapped []bool) footprint {
 		certainty = report.Heuristic
 	}
 	ov := overhead(w, bias, v)
-	k4 := t.h * t.w * ceilDiv(zi, 4)
+	k4 := words(t.h, t.w, zi)
 	if split, known := g.headSplit(op, mapped); split > 0 {
 		zo = zo / split * int(roundUp(int64(split), 4))
 		if !known {
@@ -203,7 +223,7 @@ func (g *graph) depthwise(op *tflite.Op, v Version) footprint {
 	ov := overhead(w, g.in(op, 2), v)
 	t := g.taps(op, w.Shape[1], w.Shape[2], v)
 	if zi == 1 && c > 1 {
-		part := matrix(c, t.h*t.w, ov)
+		part := matrix(c, words(t.h, t.w, 1), ov)
 		part.Class = 1
 		if pointOutput(g.out(op)) {
 			part = part.partition(c)
@@ -211,7 +231,7 @@ func (g *graph) depthwise(op *tflite.Op, v Version) footprint {
 		}
 		return footprint{parts: []Part{part.sure(!t.trimmed)}}
 	}
-	part := packed(roundUp(int64(t.h*t.w+ov)*4*roundUp(int64(c), 4), 64))
+	part := packed(roundUp(product(int64(words(t.h, t.w, 1)+ov), 4, roundUp(int64(c), 4)), 64))
 	if zi == 1 {
 		part.Class = 1
 	}
@@ -235,7 +255,7 @@ func (g *graph) fullyConnected(op *tflite.Op, v Version) footprint {
 	k4 := ceilDiv(zi, 4)
 	sure := true
 	if h, wd, c, ok := g.flattened(op); ok && h*wd*c == zi {
-		k4 = h * wd * ceilDiv(c, 4)
+		k4 = words(h, wd, c)
 		sure = false
 	}
 	return footprint{parts: []Part{matrix(zo, k4, overhead(w, g.in(op, 2), v)).partition(zo).sure(sure)}}
@@ -245,10 +265,10 @@ func (g *graph) fullyConnected(op *tflite.Op, v Version) footprint {
 // mapped RESHAPE turned into this op's input vector.
 func (g *graph) flattened(op *tflite.Op) (y, x, c int, ok bool) {
 	p := g.producer[op.Inputs[0]]
-	if p < 0 || g.Ops[p].Code != tflite.Reshape {
+	if p < 0 || g.Ops[p].Code != tflite.Reshape || g.in(&g.Ops[p], 0) == nil {
 		return 0, 0, 0, false
 	}
-	return flattens(g.in(&g.Ops[p], 0), g.out(&g.Ops[p]))
+	return flattens(g.in(&g.Ops[p], 0), &g.Tensors[op.Inputs[0]])
 }
 
 func flattens(in, out *tflite.Tensor) (y, x, c int, ok bool) {
@@ -268,7 +288,7 @@ func (g *graph) reshape(op *tflite.Op, v Version) footprint {
 		if g.Ops[r].Code == tflite.FullyConnected {
 			n := y * x * c
 			part := Part{Class: 1, Certainty: report.Heuristic}
-			part.Rows = clampRows(int64(ceilDiv(n, 64)) * int64(n/32+3))
+			part.Rows = clampRows(product(int64(ceilDiv(n, 64)), int64(n/32+3)))
 			part.Bytes = int64(part.Rows) * RowBytes
 			return footprint{parts: []Part{part}}
 		}

@@ -174,6 +174,10 @@ func (g *graph) checkRule(op *tflite.Op, v Version) verdict {
 		} else if o.DilationW != o.DilationH && w.Shape[1] != 1 && w.Shape[2] != 1 {
 			return refuse(statusOtherwise)
 		}
+	case tflite.TransposeConv:
+		if w := g.in(op, 1); w == nil || len(w.Shape) != 4 || g.in(op, 2) == nil {
+			return verdict{statusOtherwise, report.Unknown}
+		}
 	case tflite.FullyConnected:
 		if w := g.in(op, 1); o.ShuffledWeights || w == nil || len(w.Shape) != 2 {
 			return refuse(statusOtherwise)
