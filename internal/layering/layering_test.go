@@ -21,14 +21,15 @@ var layers = map[string][]string{
 	"compile/report":            {},
 	"compile":                   {"compile/report", "tflite"},
 	"compile/emit":              {"compile"},
+	"compile/run":               {"compile", "compile/report", "tflite"},
 	"cost":                      {},
 	"planner":                   {"compile", "compile/report", "cost"},
 	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "planner", "tflite"},
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "cost", "planner", "plans", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "cost", "planner", "plans", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "planner", "plans", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "planner", "plans", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import
@@ -36,21 +37,21 @@ var layers = map[string][]string{
 var apart = []string{
 	"internal/testdata", "internal/layering",
 	"tflite/tflitetest", "tflite/internal/schema", "tflite/internal/schema/gen",
-	"plans/schema/schematest",
+	"plans/schema/schematest", "compile/run/runtest",
 }
 
 // outside says which packages may import a package from outside the module,
 // those named by a path and everything below it.
 var outside = map[string][]string{
-	"os/exec":                       {},
+	"os/exec":                       {"compile/run"},
 	"C":                             {},
 	"unsafe":                        {"tflite"}, // views of numbers in a file's bytes
 	"net/http":                      {},
-	"os":                            {"tflite", "plans", "cmd/tpuplan"},
+	"os":                            {"tflite", "plans", "compile/run", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
 	"github.com/BurntSushi":         {"plans"},
-	"github.com/google/renameio":    {"plans", "cmd/tpuplan"},
+	"github.com/google/renameio":    {"plans", "compile/run", "cmd/tpuplan"},
 	"github.com/google/flatbuffers": {"tflite", "tflite/internal"},
 	"testing":                       {},
 }

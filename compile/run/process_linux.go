@@ -1,0 +1,9 @@
+package run
+
+import "syscall"
+
+// groupAttributes: where the system can do it, the compiler dies with this
+// process even if that is killed.
+func groupAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
