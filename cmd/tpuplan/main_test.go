@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tpuplan/tpuplan/compile/run/runtest"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
@@ -28,8 +29,10 @@ var update = flag.Bool("update", false, "rewrite what the scripts in testdata/sc
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"tpuplan":          main,
-		"edgetpu_compiler": fakeCompiler,
+		"edgetpu_compiler": runtest.Compiler,
+		"docker":           runtest.Container,
 		"interrupt":        interrupt,
+		"interrupt-when":   interruptWhen,
 	})
 }
 
@@ -47,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"mkplan":  mkplan,
 			"schema":  validate,
 			"narrow":  narrow,
+			"gone":    gone,
 		},
 		Setup: func(env *testscript.Env) error {
 			// The race detector lets a process linger for a second by default, and here are hundreds.
@@ -94,6 +98,7 @@ func narrow(ts *testscript.TestScript, neg bool, args []string) {
 // mkmodel KIND OUT [ARGS] writes a model:
 //
 //	conv OUT CHANNELS LAYERS CLASSES   convolutions 3x3 on 14x14, average pool, fully connected
+//	mobilenet OUT PERCENT SIZE         MobileNet v1 of that width
 //	dense OUT INPUTS UNITS             one fully connected layer without bias
 //	float OUT                          a float network
 //	part OUT                           a convolution, then an op that no compiler maps, then another one
@@ -143,6 +148,8 @@ func model(b *tflitetest.Builder, kind string, n []int) ([]byte, error) {
 			b.Conv(n[0], 3, 3, 1, true)
 		}
 		return b.AvgPool(14, 14, false).FC(n[2]).Bytes(), nil
+	case "mobilenet":
+		return tflitetest.MobileNetV1(float64(n[0])/100, n[1], 1001), nil
 	case "dense":
 		return b.Input(1, n[0]).FCNoBias(n[1]).Bytes(), nil
 	case "float":
@@ -194,40 +201,6 @@ func damage(data []byte, kind string) ([]byte, error) {
 		return nil, fmt.Errorf("mkmodel: no kind %q", kind)
 	}
 	return data, nil
-}
-
-// fakeCompiler stands in for edgetpu_compiler: it takes the same flags, says
-// what 16.0 says, and writes outputs that tell what they were made from. It
-// knows nothing of tpuplan's rules.
-func fakeCompiler() {
-	dir := "."
-	var files []string
-	for i := 1; i < len(os.Args); i++ {
-		switch arg := os.Args[i]; {
-		case arg == "-o", arg == "-m", arg == "-t":
-			if i++; arg == "-o" {
-				dir = os.Args[i]
-			}
-		case strings.HasPrefix(arg, "-"):
-		default:
-			files = append(files, arg)
-		}
-	}
-	fmt.Println("Edge TPU Compiler version 16.0.384591198")
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			fmt.Println("Invalid model:", file)
-			os.Exit(1)
-		}
-		out := filepath.Join(dir, strings.TrimSuffix(filepath.Base(file), ".tflite")+"_edgetpu.tflite")
-		if err := os.WriteFile(out, append([]byte(strings.Join(os.Args[1:], " ")+"\n"), data[:8]...), 0o644); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		fmt.Printf("\nModel compiled successfully in 1 ms.\n\nInput model: %s\nOutput model: %s\nNumber of Edge TPU subgraphs: 1\n", file, out)
-	}
-	os.Exit(0)
 }
 
 // interrupt PATTERN COMMAND... runs a command, sends it SIGINT as soon as its

@@ -54,6 +54,7 @@ func newApp(u *ui) *cli.App {
 		},
 		Commands: []*cli.Command{
 			optimizeCommand(u),
+			compileCommand(u),
 			predictCommand(u),
 			inspectCommand(u),
 			logCommand(u),

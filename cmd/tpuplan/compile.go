@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
+	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/emit"
+	compilerun "github.com/tpuplan/tpuplan/compile/run" // run is the program
+	"github.com/tpuplan/tpuplan/plans"
+)
+
+// compileTimeout is far above any compile that is known to have ended; one
+// with a time limit of 3600 s is.
+const compileTimeout = 2 * time.Hour
+
+func compileCommand(u *ui) *cli.Command {
+	return &cli.Command{
+		Name:      "compile",
+		Usage:     "run edgetpu_compiler as the lock says and compare",
+		ArgsUsage: "PLAN.lock.json",
+		Description: `Runs the compiler calls of a lock in the folder of the lock and compares what
+was built with what the lock predicts; exit 3 if it differs. The outputs of a
+group are replaced all together, and only if the whole call was a success. What
+the compiler printed is kept as GROUP.log in the output folder.
+
+EDGETPU_COMPILER names another compiler command, in shell words.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "n", Aliases: []string{"dry-run"}, Usage: "print the commands, run nothing"},
+			&cli.IntFlag{Name: "j", Value: 1, Usage: "compile `N` groups side by side"},
+			&cli.StringSliceFlag{Name: "group", Usage: "only the group `NAME`; may be repeated"},
+			&cli.BoolFlag{Name: "probe-order", Usage: "compile each group a second time with its models reversed, and say whether the order mattered"},
+			&cli.DurationFlag{Name: "timeout", Value: compileTimeout, Usage: "stop a compiler call that takes longer than `D`, such as 90s or 10m (default 2h)"},
+			formatFlag("table", "json"),
+		},
+		Action: func(c *cli.Context) error { return compileLock(c, u) },
+	}
+}
+
+func compileLock(c *cli.Context, u *ui) error {
+	format := c.String("format")
+	if err := oneOf("--format", format, "table", "json"); err != nil {
+		return err
+	}
+	switch {
+	case c.Int("j") < 1:
+		return usageError("", "-j %d: at least one group at a time", c.Int("j"))
+	case c.Duration("timeout") <= 0:
+		return usageError("leave it out for 2h", "--timeout is a time above zero, such as 10m")
+	}
+	if err := wantArgs(c, "lock", 1, 1); err != nil {
+		return err
+	}
+	path := c.Args().First()
+	if filepath.Ext(path) == ".toml" {
+		return usageError("run tpuplan compile "+emit.Quote(plans.LockPath(path)), "%s is a plan, not a lock", path)
+	}
+	lock, err := plans.ReadLock(path)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	command := lock.Decision.Command
+	if text := u.getenv("EDGETPU_COMPILER"); strings.TrimSpace(text) != "" {
+		if command, err = compilerun.Words(c.Context, dir, text); err != nil {
+			return interrupted(c.Context, usageError("", "EDGETPU_COMPILER: %w", err))
+		}
+		if len(command) == 0 {
+			return usageError("name a compiler, or unset it", "EDGETPU_COMPILER has no words")
+		}
+	}
+	for _, name := range []string{"EDGETPU_COMPILER_FLAGS", "TPUPLAN_OUT_DIR"} {
+		if u.getenv(name) != "" {
+			u.warn(name + " is for build files: tpuplan compile does what the lock says")
+		}
+	}
+	groups, err := lockedGroups(lock, command, c.StringSlice("group"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("n") {
+		return u.print(commands(dir, groups, c.Bool("probe-order")))
+	}
+	version, err := compile.ParseVersion(lock.Decision.Compiler)
+	if err != nil {
+		return err
+	}
+	compiled := &view.Compiled{Lock: filepath.ToSlash(path), Compiler: lock.Decision.Compiler}
+	err = compilerun.Run(c.Context, groups, compilerun.Options{
+		Dir: dir, Version: version, Jobs: c.Int("j"), Timeout: c.Duration("timeout"), ProbeOrder: c.Bool("probe-order"),
+	}, func(r *compilerun.Result) {
+		for _, w := range r.Warnings {
+			u.warn(w)
+		}
+		if r.Built != nil {
+			u.done("group %q: compiled", r.Group.Group)
+		}
+		compiled.Results = append(compiled.Results, r)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", compiled.Lock, err)
+	}
+	out := view.Compile(compiled, u.style())
+	if format == "json" {
+		out = view.CompileJSON(compiled)
+	}
+	return errors.Join(u.print(out), compiledVerdict(u, compiled))
+}
+
+// lockedGroups are the compiler calls of a lock with what it predicts for
+// them: those that are named, or all.
+func lockedGroups(lock *plans.Lock, command, only []string) ([]compilerun.Group, error) {
+	evidence := map[string]*plans.LockedModel{}
+	for i := range lock.Evidence.Models {
+		evidence[lock.Evidence.Models[i].Name] = &lock.Evidence.Models[i]
+	}
+	var groups []compilerun.Group
+	var known []string
+	for _, d := range lock.Decision.Devices {
+		for _, g := range d.Groups {
+			known = append(known, g.Name)
+			if len(only) > 0 && !slices.Contains(only, g.Name) {
+				continue
+			}
+			group := compilerun.Group{Invocation: compile.Invocation{
+				Command: command, Flags: lock.Decision.Flags, OutDir: lock.Decision.OutDir, Group: g.Name, Files: g.Files,
+			}}
+			for _, name := range g.Models {
+				e := evidence[name]
+				group.Models = append(group.Models, compilerun.Model{
+					Name: name, SHA256: e.SHA256, Cached: e.CachedBytes, Streamed: e.StreamedBytes, Certainty: e.Certainty,
+				})
+			}
+			groups = append(groups, group)
+		}
+	}
+	for _, name := range only {
+		if !slices.Contains(known, name) {
+			return nil, usageError(didYouMean(name, known, "the groups are "+strings.Join(known, ", ")), "the lock has no group %q", name)
+		}
+	}
+	return groups, nil
+}
+
+// commands are the compiler calls as a shell takes them.
+func commands(dir string, groups []compilerun.Group, probe bool) []byte {
+	var b bytes.Buffer
+	line := func(words []string) {
+		quoted := make([]string, len(words))
+		for i, w := range words {
+			quoted[i] = emit.Quote(w)
+		}
+		b.WriteString(strings.Join(quoted, " ") + "\n")
+	}
+	if dir != "." {
+		line([]string{"cd", dir})
+	}
+	for i := range groups {
+		line(groups[i].Argv())
+		if probe && len(groups[i].Files) > 1 {
+			reversed := compilerun.Reversed(&groups[i].Invocation)
+			line(reversed.Argv())
+		}
+	}
+	return b.Bytes()
+}
+
+// compiledVerdict turns what became of the groups into the error of the command. What
+// failed comes first: it decides the exit code.
+func compiledVerdict(u *ui, c *view.Compiled) error {
+	var failed, differs []error
+	stopped := false
+	for _, r := range c.Results {
+		if e, ok := errors.AsType[*compilerun.Error](r.Err); ok {
+			if e.Output != "" && !u.quiet {
+				fmt.Fprintln(u.err, e.Output)
+			}
+			failed = append(failed, &failure{exitFailed, e, e.Hint})
+		} else if r.Err != nil {
+			stopped = true
+		}
+		for _, d := range r.Differences {
+			differs = append(differs, &failure{code: exitStale, err: errors.New(d.Text)})
+		}
+	}
+	if stopped {
+		err := &failure{exitInterrupted, errors.New("interrupted"), "groups that were not finished are as they were before"}
+		return errors.Join(append([]error{err}, failed...)...)
+	}
+	if n := len(differs); n > 0 {
+		differs[n-1].(*failure).hint = "tpuplan inspect --against COMPILED SOURCE shows the ops where the prediction goes wrong"
+	}
+	return errors.Join(append(failed, differs...)...)
+}
