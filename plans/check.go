@@ -402,7 +402,7 @@ func findCycle(after [][]pin, together func(int) bool) []pin {
 func nearestName(name string, drafts []draft) string {
 	best, bestDistance := "", slips(name)+1
 	for _, m := range drafts {
-		if n := distance(name, m.model.Name); m.good["name"] && n < bestDistance {
+		if n := Distance(name, m.model.Name); m.good["name"] && n < bestDistance {
 			best, bestDistance = m.model.Name, n
 		}
 	}

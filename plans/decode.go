@@ -158,7 +158,7 @@ func suggestion(name string, keys []key) string {
 			continue
 		}
 		for _, word := range append([]string{k.name}, k.meant...) {
-			if n := distance(name, word); n < bestDistance {
+			if n := Distance(name, word); n < bestDistance {
 				best, bestDistance = k.name, n
 			}
 		}
@@ -175,9 +175,10 @@ func suggestion(name string, keys []key) string {
 	return "known here: " + strings.Join(known, ", ")
 }
 
-// distance is the number of letters to insert, delete, replace or swap with
-// their neighbour to turn one word into the other (optimal string alignment).
-func distance(a, b string) int {
+// Distance is the number of letters to insert, delete, replace or swap with
+// their neighbour to turn one word into the other (optimal string alignment),
+// for suggestions of words that were perhaps meant. Case does not count.
+func Distance(a, b string) int {
 	x, y := []rune(strings.ToLower(a)), []rune(strings.ToLower(b))
 	if len(x) > 40 { // no key is that long, and a hostile name must not cost time
 		return len(x)

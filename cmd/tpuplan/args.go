@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/tpuplan/tpuplan/plans"
 )
 
 // words is a command line taken apart.
@@ -132,7 +134,7 @@ func commandNames(app *cli.App) []string {
 func didYouMean(word string, candidates []string, fallback string) string {
 	best, distance := "", (len(strings.TrimLeft(word, "-"))+1)/3
 	for _, c := range candidates {
-		if d := editDistance(word, c); d <= distance && (best == "" || d < distance) {
+		if d := plans.Distance(word, c); d <= distance && (best == "" || d < distance) {
 			best, distance = c, d
 		}
 	}
@@ -140,25 +142,4 @@ func didYouMean(word string, candidates []string, fallback string) string {
 		return fallback
 	}
 	return "did you mean " + best + "?"
-}
-
-// editDistance is Levenshtein's: insertions, deletions and replacements of bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
