@@ -2,6 +2,7 @@ package planner
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -80,9 +81,8 @@ func (f *field) copied(m int, group set) bool {
 // end. Not at the first byte, which pays for the whole fixed part of a load;
 // asking there would only add the rounding of a tiny difference.
 func (f *field) bestRate(m int, cacheable int64, miss, base float64) float64 {
-	best := 0.0
-	call := &f.model(m).Call
-	for _, c := range []int64{cacheable, int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes), int64(call.OverlapMS*call.BytesPerMS-call.LoadBytes) + 1} {
+	best, hidden := 0.0, f.hidden(m)
+	for _, c := range []int64{cacheable, hidden, hidden + 1} {
 		if c > 0 && c <= cacheable {
 			best = max(best, (base-f.modelCost(m, c, f.total[m]-c, miss))/float64(c))
 		}
@@ -116,7 +116,7 @@ func (r *relaxation) bound(rest set, free int) float64 {
 func (f *field) tieBound(info *compile.TieInfo, list []int, miss []float64) float64 {
 	costs := make([]float64, f.n)
 	for i, m := range list {
-		c := f.modelCost(m, info.Low[i], f.total[m]-info.Low[i], miss[m])
+		c := math.Inf(1)
 		for _, cached := range f.corners(m, info.Low[i], info.High[i]) {
 			c = min(c, f.modelCost(m, cached, f.total[m]-cached, miss[m]))
 		}
@@ -127,13 +127,17 @@ func (f *field) tieBound(info *compile.TieInfo, list []int, miss []float64) floa
 
 // corners are the numbers of cached bytes in [low, high] at which a model's cost can be least.
 func (f *field) corners(m int, low, high int64) []int64 {
-	call := &f.model(m).Call
-	hidden := int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes)
-	list := []int64{low, high}
+	list, hidden := []int64{low, high}, f.hidden(m)
 	for _, c := range []int64{1, hidden, hidden + 1} {
 		if c > low && c < high {
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+// hidden is the most cached bytes of a model whose load compute hides; negative if it hides none.
+func (f *field) hidden(m int) int64 {
+	call := &f.model(m).Call
+	return int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes)
 }

@@ -212,6 +212,12 @@ func (f *field) orderCost(order []int, reserved int, miss []float64) float64 {
 	return sum(costs)
 }
 
+// groupCost is the cost of an invocation with these models in this order.
+func (f *field) groupCost(order []int) float64 {
+	g := setOf(order)
+	return f.orderCost(order, f.reserved(g), f.misses(g))
+}
+
 func sum(costs []float64) float64 {
 	s := 0.0
 	for _, c := range costs {

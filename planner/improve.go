@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -9,11 +8,8 @@ import (
 )
 
 // A descent takes time with the cube of the models: beyond manyModels only the
-// best starts are followed.
-const (
-	manyModels = 24
-	fewStarts  = 1
-)
+// best start is followed.
+const manyModels = 24
 
 // improve plans many models: local search from several starts, and a bound
 // that holds for every plan. Its moves: a model goes to another place or group or
@@ -23,16 +19,8 @@ func (s *search) improve() answer {
 	var best [][]int
 	value := math.Inf(1)
 	starts := s.starts()
-	if f.n > manyModels && len(starts) > fewStarts {
-		value := func(groups [][]int) (v float64) {
-			for _, order := range groups {
-				g := setOf(order)
-				v += f.orderCost(order, f.reserved(g), f.misses(g))
-			}
-			return v
-		}
-		slices.SortStableFunc(starts, func(a, b [][]int) int { return cmp.Compare(value(a), value(b)) })
-		starts = starts[:fewStarts]
+	if f.n > manyModels && len(starts) > 1 {
+		starts = [][][]int{f.cheapest(starts)}
 	}
 	for _, start := range starts {
 		groups, v := s.descend(start)
@@ -47,6 +35,21 @@ func (s *search) improve() answer {
 		return answer{}
 	}
 	return answer{best, f.manyBound()}
+}
+
+// cheapest is the first of the partitions that cost least.
+func (f *field) cheapest(partitions [][][]int) [][]int {
+	best, value := 0, math.Inf(1)
+	for i, groups := range partitions {
+		v := 0.0
+		for _, order := range groups {
+			v += f.groupCost(order)
+		}
+		if v < value {
+			best, value = i, v
+		}
+	}
+	return partitions[best]
 }
 
 // starts are partitions that the pins allow.
@@ -92,10 +95,9 @@ func (s *search) descend(groups [][]int) ([][]int, float64) {
 		}
 		c, ok := costs[string(key)]
 		if !ok {
-			g := setOf(order)
 			c = math.Inf(1)
-			if f.allowed(g) && f.orderAllowed(order) {
-				c = f.orderCost(order, f.reserved(g), f.misses(g))
+			if f.allowed(setOf(order)) && f.orderAllowed(order) {
+				c = f.groupCost(order)
 			}
 			costs[string(key)] = c
 		}

@@ -267,7 +267,7 @@ func (s *search) solveMerged(group set) solved {
 		if i == 0 || below(c, best.upper) {
 			best.upper, best.order = c, order
 		}
-		if i == 0 && !s.off.Ties && !s.ordersMatter(group, reserved) {
+		if i == 0 && !s.off.Ties && !s.tieInfo(group, reserved).OrderMatters {
 			s.pruned[ruleTies]++
 			return solved{lower: c, upper: c, order: order, done: true}
 		}
@@ -295,11 +295,7 @@ func (s *search) solveMerged(group set) solved {
 	return best
 }
 
-func (s *search) ordersMatter(group set, reserved int) bool {
-	info := s.tieInfo(group, reserved)
-	return info.OrderMatters
-}
-
+// tieInfo says what the order of a 16.0 group can change.
 func (s *search) tieInfo(group set, reserved int) compile.TieInfo {
 	s.f.nodes++
 	list := members(group)

@@ -130,7 +130,7 @@ func (s *search) startWith(known []solved) {
 			if math.IsInf(known[g].lower, 1) || !f.orderAllowed(order) {
 				continue
 			}
-			if c := f.orderCost(order, f.reserved(g), f.misses(g)); known[g].order == nil || below(c, known[g].upper) {
+			if c := f.groupCost(order); known[g].order == nil || below(c, known[g].upper) {
 				known[g].order, known[g].upper = order, c
 			}
 		}
@@ -139,7 +139,7 @@ func (s *search) startWith(known []solved) {
 	for _, g := range f.smallest() {
 		if order, ok := f.firstOrder(g, members(g)); ok && known[g].order == nil {
 			known[g].order = order
-			known[g].upper = f.orderCost(order, f.reserved(g), f.misses(g))
+			known[g].upper = f.groupCost(order)
 		}
 	}
 }
