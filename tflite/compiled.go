@@ -501,8 +501,8 @@ func (e *Executable) readHints(from *dwn.Executable) (wrong string) {
 			d.ToTPU += bytes
 		}
 	}
-	if !d.Hinted {
-		d = DMA{Parameter: e.ParameterBytes, Input: e.InputBytes, Output: e.OutputBytes, Scratch: d.Scratch, Instruction: e.InstructionBytes}
+	if !d.Hinted { // what was added up is a part at most
+		d = DMA{Parameter: e.ParameterBytes, Input: e.InputBytes, Output: e.OutputBytes, Instruction: e.InstructionBytes}
 		d.ToTPU, d.FromTPU = d.Parameter+d.Input+d.Instruction, d.Output
 	}
 	e.DMA = d

@@ -349,6 +349,9 @@ func TestHints(t *testing.T) {
 		{name: "a transfer of an unknown kind", hints: func(b *flatbuffers.Builder) []flatbuffers.UOffsetT {
 			return []flatbuffers.UOffsetT{dmaHint(b, 1, transfer(b, 4, 1), 0)}
 		}, want: fallback},
+		{name: "scratch beside what is unknown", hints: func(b *flatbuffers.Builder) []flatbuffers.UOffsetT {
+			return []flatbuffers.UOffsetT{dmaHint(b, 1, transfer(b, 3, 5), 1), dmaHint(b, 1, transfer(b, 4, 1), 0)}
+		}, want: fallback},
 		{name: "an unknown hint", hints: func(b *flatbuffers.Builder) []flatbuffers.UOffsetT {
 			return []flatbuffers.UOffsetT{dmaHint(b, 5, transfer(b, 0, 1), 0)}
 		}, want: fallback},
