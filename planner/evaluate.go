@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/tpuplan/tpuplan/compile"
@@ -66,14 +67,16 @@ func (f *field) plan(groups [][]int) *Plan {
 	for _, order := range groups {
 		set := setOf(order)
 		g := Group{Reserved: f.reserved(set)}
-		loads := make([]*compile.Load, len(order))
-		for i, m := range order {
-			loads[i] = f.loads[m]
+		for _, m := range order {
 			g.Models = append(g.Models, f.at[m])
-			g.Name = cmp.Or(g.Name, f.labels[m])
+			if !f.model(m).Compiled { // the label of a compiled group is no name that a user gave
+				g.Name = cmp.Or(g.Name, f.labels[m])
+			}
 		}
 		miss := f.misses(set)
-		for i, s := range compile.Allocate(p.Version, g.Reserved, loads) {
+		var splits []compile.Split
+		splits, g.Known = f.splitsOf(g.Reserved, order)
+		for i, s := range splits {
 			m := order[i]
 			costs[m] = f.modelCost(m, s.Cached, s.Streamed, miss[m])
 			x := Outcome{Split: s}
@@ -88,7 +91,7 @@ func (f *field) plan(groups [][]int) *Plan {
 			g.Rows += s.Rows
 		}
 		g.Rows = min(g.Rows, compile.PoolRows(g.Reserved)) // copies of one model in 16.0 count what each says
-		g.OrderTies = f.orderTies(order, g.Reserved, miss)
+		g.OrderTies = !g.Known && f.orderTies(order, g.Reserved, miss)
 		device.Groups = append(device.Groups, g)
 	}
 	nameGroups(&device)
@@ -140,9 +143,6 @@ type rule struct {
 	groups [][]int
 }
 
-// asGiven is the baseline that depends on how the problem lists its models.
-const asGiven = "as-given"
-
 func (f *field) rule(name string) rule {
 	for _, r := range f.baselines() {
 		if r.name == name {
@@ -154,24 +154,38 @@ func (f *field) rule(name string) rule {
 
 // baselines are the rules every plan is compared with.
 func (f *field) baselines() []rule {
-	all := members(f.all)
+	var all []int        // that can be compiled
+	var compiled [][]int // groups that are as they are under every rule
 	var separate [][]int
-	for _, m := range all {
-		separate = append(separate, []int{m})
+	for _, g := range f.smallest() {
+		if f.model(bits.TrailingZeros64(uint64(g))).Compiled {
+			compiled = append(compiled, members(g))
+		}
 	}
-	given := make([]int, f.n)
-	for i, at := range f.at {
-		given[at] = i
+	for _, m := range members(f.all) {
+		if !f.model(m).Compiled {
+			all = append(all, m)
+			separate = append(separate, []int{m})
+		}
 	}
+	given := slices.Clone(all)
+	slices.SortFunc(given, func(a, b int) int { return cmp.Compare(f.at[a], f.at[b]) })
 	ascending := f.bySize(all)
 	descending := f.sortedBy(all, func(a, b int) int { return cmp.Compare(f.total[b], f.total[a]) })
-	return []rule{
-		{"separate", separate},
-		{asGiven, [][]int{given}},
-		{"by-rate", [][]int{f.byRate(all)}},
-		{"by-size-ascending", [][]int{ascending}},
-		{"by-size-descending", [][]int{descending}},
+	rules := []rule{
+		{Separate, separate},
+		{AsGiven, [][]int{given}},
+		{ByRate, [][]int{f.byRate(all)}},
+		{BySizeAscending, [][]int{ascending}},
+		{BySizeDescending, [][]int{descending}},
 	}
+	for i := range rules {
+		if len(all) == 0 {
+			rules[i].groups = nil
+		}
+		rules[i].groups = append(rules[i].groups, compiled...)
+	}
+	return rules
 }
 
 func (f *field) baseline(r rule) Baseline {

@@ -25,6 +25,7 @@ type field struct {
 	earlier []set                 // models that come before this one when they are in its group
 	labels  []string              // pins
 	process cost.Process          // over numbers by name
+	known   map[set][]knownOrder  // invocations that were made, nil if none was
 	nodes   int64
 	merger  compile.Merger
 	shares  []compile.Share
@@ -53,6 +54,7 @@ func newField(p *Problem) *field {
 			f.sorted = append(f.sorted, m.Load.Sorted())
 		}
 	}
+	f.learn(number)
 	f.process = renumbered{p.Process, f.at}
 	if p.Process == nil {
 		f.process = cost.Independent(shares)
@@ -123,10 +125,15 @@ func (f *field) modelCost(m int, cached, streamed int64, miss float64) float64 {
 }
 
 // allowed reports whether the pins let these models be a whole group: one
-// label at most, all models of that label, and an order that no pin forbids.
+// label at most, all models of that label, an order that no pin forbids, and
+// no models that are compiled together with others that are not.
 func (f *field) allowed(group set) bool {
 	label := ""
+	compiled := f.model(bits.TrailingZeros64(uint64(group))).Compiled
 	for _, m := range members(group) {
+		if f.model(m).Compiled != compiled {
+			return false
+		}
 		if l := f.labels[m]; l != "" {
 			if label != "" && l != label {
 				return false
@@ -185,6 +192,9 @@ func (f *field) orderAllowed(order []int) bool {
 // sharesOf computes the split of one invocation; the result is valid until the next call.
 func (f *field) sharesOf(reserved int, order []int) []compile.Share {
 	f.nodes++
+	if k := f.knownResult(order); k != nil {
+		return f.knownShares(k, order)
+	}
 	v := f.problem.Version
 	if v.Sequential() {
 		f.shares = f.shares[:0]

@@ -74,7 +74,7 @@ func (s *search) starts() [][][]int {
 	}
 	add(least)
 	for _, b := range f.baselines() {
-		if b.name != asGiven {
+		if b.name != AsGiven {
 			add(b.groups)
 		}
 	}
@@ -198,11 +198,21 @@ func (f *field) manyBound() float64 {
 		miss[m] = least
 		own := set(0).With(m)
 		reserved := f.model(m).Reserved
-		apart += f.relax(own, reserved, miss).bound(own, compile.PoolRows(reserved))
+		alone := f.relax(own, reserved, miss).bound(own, compile.PoolRows(reserved))
+		for g, list := range f.known { // the least of them, in whatever order they come
+			for i := range list {
+				if g.Has(m) && g != f.all {
+					s := list[i].of(m)
+					alone = min(alone, f.modelCost(m, s.Cached, s.Streamed, f.process.Miss(m, f.all&^g)))
+				}
+			}
+		}
+		apart += alone
 	}
 	if !f.allowed(f.all) {
 		return apart
 	}
 	reserved, miss := f.reserved(f.all), f.misses(f.all)
-	return min(apart, f.relax(f.all, reserved, miss).bound(f.all, compile.PoolRows(reserved)))
+	together := f.relax(f.all, reserved, miss).bound(f.all, compile.PoolRows(reserved))
+	return min(apart, f.knownLeast(f.all, miss, together))
 }

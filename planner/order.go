@@ -42,6 +42,9 @@ type search struct {
 
 // solveGroup finds the best order of a group.
 func (s *search) solveGroup(group set) solved {
+	if k := s.f.knownForAll(group); k != nil {
+		return s.f.solveKnown(group, k)
+	}
 	if s.f.problem.Version.Sequential() {
 		return s.solveSequential(group)
 	}
@@ -63,6 +66,7 @@ type orders struct {
 	next     [][]child // per number of models to come
 	blind    *blind
 	grouped  []int // rows of the smallest part of each model whose groups may not cross a tile
+	offKnown bool  // some order's result is known: rules that take one order for another are off
 }
 
 // maxSeen bounds the memory for prefixes of one group, about 40 MB.
@@ -84,9 +88,14 @@ func (s *search) solveSequential(group set) solved {
 	}
 	o.relaxed = f.relax(group, reserved, o.miss)
 	o.best.lower = o.relaxed.bound(group, compile.PoolRows(reserved))
+	// Orders whose result is known come first: they are never bounded by
+	// predictions, which they need not follow, and no rule may take another
+	// order for one of them.
+	o.offKnown = len(f.known[group]) > 0
+	f.offerKnown(&o.best, group, reserved, o.miss)
 	for i, order := range f.seeds(group) {
 		c := f.orderCost(order, reserved, o.miss)
-		if i == 0 || below(c, o.best.upper) {
+		if i == 0 && o.best.order == nil || below(c, o.best.upper) {
 			o.best.upper, o.best.order = c, order
 		}
 	}
@@ -108,6 +117,7 @@ func (s *search) solveSequential(group set) solved {
 	o.blind = &blind{orders: o, known: map[blindState]float64{}}
 	pool := compile.NewPool(reserved)
 	o.best.lower = max(o.best.lower, o.bound(group, pool.Free()))
+	o.best.lower = min(o.best.lower, o.best.upper)
 	if o.off.Bound || below(o.best.lower, o.best.upper) {
 		o.extend(pool, group)
 	}
@@ -147,18 +157,21 @@ func (s *search) polish(best *solved, reserved int, miss []float64, limit int64)
 // shows that nothing below can beat the best order.
 func (o *orders) extend(pool compile.Pool, rest set) {
 	if rest == 0 {
+		if o.offKnown && o.f.knownResult(o.prefix) != nil {
+			return // offered with its own result
+		}
 		o.offer(sum(o.costs))
 		return
 	}
 	if o.stop() != "" {
 		return
 	}
-	if !o.off.FullPool && o.full(&pool, rest) {
+	if !o.off.FullPool && !o.offKnown && o.full(&pool, rest) {
 		o.pruned[ruleFullPool]++
 		o.finish(rest)
 		return
 	}
-	if !o.off.EqualPool && rest.Len() > 2 {
+	if !o.off.EqualPool && !o.offKnown && rest.Len() > 2 {
 		key := reached{placed: o.group &^ rest, free: pool.Free()}
 		for s := rest; s != 0; s &= s - 1 {
 			if o.grouped[bits.TrailingZeros64(uint64(s))] <= key.free {
@@ -262,12 +275,14 @@ func (s *search) solveMerged(group set) solved {
 	f := s.f
 	reserved, miss := f.reserved(group), f.misses(group)
 	var best solved
+	known := len(f.known[group]) > 0
+	f.offerKnown(&best, group, reserved, miss)
 	for i, order := range f.seeds(group) {
 		c := f.orderCost(order, reserved, miss)
-		if i == 0 || below(c, best.upper) {
+		if i == 0 && best.order == nil || below(c, best.upper) {
 			best.upper, best.order = c, order
 		}
-		if i == 0 && !s.off.Ties && !s.tieInfo(group, reserved).OrderMatters {
+		if i == 0 && !s.off.Ties && !known && !s.tieInfo(group, reserved).OrderMatters {
 			s.pruned[ruleTies]++
 			return solved{lower: c, upper: c, order: order, done: true}
 		}
@@ -323,7 +338,7 @@ func (s *search) permute(rest set, prefix []int, visit func([]int) bool) bool {
 	return true
 }
 
-// groupBound bounds the cost of a group in any order.
+// groupBound bounds the cost of a group in any order, known or predicted.
 func (s *search) groupBound(group set) float64 {
 	reserved, miss := s.f.reserved(group), s.f.misses(group)
 	b := s.f.relax(group, reserved, miss).bound(group, compile.PoolRows(reserved))
@@ -332,5 +347,5 @@ func (s *search) groupBound(group set) float64 {
 			b = max(b, s.f.tieBound(&info, members(group), miss))
 		}
 	}
-	return b
+	return s.f.knownLeast(group, miss, b)
 }

@@ -19,7 +19,7 @@ type DevicePlan struct {
 
 // Group is one compiler invocation.
 type Group struct {
-	// Name is the pin's label, else DEVICE-N: groups without a label are
+	// Name is the pin's label, else DEVICE-N: groups without a pin are
 	// numbered from 1 in their order, a number that is some label is left out.
 	Name     string
 	Models   []int // indexes into Problem.Models, in command-line order
@@ -29,6 +29,7 @@ type Group struct {
 	// of equal size (16.0 only): some split differs from that in the order of
 	// names, so the gain of this order over that one rests on the tie rule.
 	OrderTies bool
+	Known     bool // the splits are those of a real compile (Problem.Known), not predicted
 }
 
 // Outcome is what a plan does to one model.

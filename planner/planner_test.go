@@ -130,6 +130,9 @@ func bruteGroup(p *Problem, g uint) float64 {
 			continue
 		}
 		list = append(list, m)
+		if p.Models[m].Compiled != p.Models[list[0]].Compiled {
+			return math.Inf(1)
+		}
 		reserved = max(reserved, p.Models[m].Reserved)
 		if l := p.Models[m].Group; l != "" {
 			if label != "" && l != label {
@@ -152,12 +155,8 @@ func bruteGroup(p *Problem, g uint) float64 {
 				}
 			}
 		}
-		var loads []*compile.Load
-		for _, m := range order {
-			loads = append(loads, &p.Models[m].Load)
-		}
 		total := 0.0
-		for i, s := range compile.Allocate(p.Version, reserved, loads) {
+		for i, s := range bruteSplits(p, order, reserved) {
 			m := &p.Models[order[i]]
 			miss := 0.0
 			if q > 0 {
@@ -176,6 +175,34 @@ func bruteGroup(p *Problem, g uint) float64 {
 		best = math.Min(best, total)
 	})
 	return best
+}
+
+// bruteSplits is what an invocation gives: known for this order, or for any, or predicted.
+func bruteSplits(p *Problem, order []int, reserved int) []compile.Split {
+	for _, k := range p.Known {
+		if slices.Equal(k.Models, order) {
+			return k.Splits
+		}
+	}
+	for _, k := range p.Known {
+		if a, b := slices.Clone(k.Models), slices.Clone(order); k.AnyOrder {
+			slices.Sort(a)
+			slices.Sort(b)
+			if !slices.Equal(a, b) {
+				continue
+			}
+			var splits []compile.Split
+			for _, m := range order {
+				splits = append(splits, k.Splits[slices.Index(k.Models, m)])
+			}
+			return splits
+		}
+	}
+	var loads []*compile.Load
+	for _, m := range order {
+		loads = append(loads, &p.Models[m].Load)
+	}
+	return compile.Allocate(p.Version, reserved, loads)
 }
 
 func eachOrder(list []int, visit func([]int)) {

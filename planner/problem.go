@@ -32,6 +32,7 @@ type Problem struct {
 	// Process says how often a call of a model (numbered as in Models) finds
 	// its parameters gone. nil: independent calls by the models' shares.
 	Process cost.Process
+	Known   []Known // invocations whose result the real compiler has shown
 }
 
 // Model is one model of a Problem.
@@ -43,6 +44,11 @@ type Model struct {
 	Call     cost.Call    // what a call costs, given the split
 	Group    string       // pin: same label = same group, different labels = different groups, "" = free
 	Before   []int        // pin: these models (indexes) come later in the order when they are in the same group
+	// Compiled marks a model of which only the compiled form is there. Group is
+	// then the label of the compiler call that made it; the models of that
+	// label are a group with a Known result for any order, and no other model
+	// can join them. Load holds all its bytes as streamed and decides nothing.
+	Compiled bool
 }
 
 // Device is one Edge TPU.
@@ -138,6 +144,14 @@ func (p *Problem) Validate() error {
 	}
 	if len(p.Models) > 0 && !(math.Abs(total-1) <= shareTolerance) {
 		wrong("the shares of the models sum to %v, want 1", total)
+	}
+	for i := range p.Known {
+		if what := p.knownFault(&p.Known[i]); what != "" {
+			wrong("known invocation %d: %s", i+1, what)
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, p.compiledFaults()...)
 	}
 	if len(all) == 0 {
 		if cycle := p.PinCycle(); cycle != nil {

@@ -27,7 +27,7 @@ func Solve(ctx context.Context, p *Problem, o Options) (*Plan, error) {
 		return &Plan{Certificate: Certificate{Status: Infeasible, Nodes: f.nodes}}, nil
 	}
 	plan := f.plan(a.groups)
-	if given := f.rule(asGiven); s.limit != "" || s.ties || f.n > o.maxExact() {
+	if given := f.rule(AsGiven); s.limit != "" || s.ties || f.n > o.maxExact() {
 		// a search that ended early may have missed even the given order
 		if b := f.baseline(given); b.Feasible && below(b.Value, plan.Value) {
 			plan = f.plan(given.groups)
@@ -122,7 +122,7 @@ func better(old, now solved) solved {
 func (s *search) startWith(known []solved) {
 	f := s.f
 	for _, b := range f.baselines() {
-		if b.name == asGiven { // the listing must not decide between equals
+		if b.name == AsGiven { // the listing must not decide between equals
 			continue
 		}
 		for _, order := range b.groups {

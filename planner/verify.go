@@ -105,15 +105,19 @@ func verifyPins(p *Problem, plan *Plan, groupOf []int) error {
 
 func verifyGroup(p *Problem, plan *Plan, g *Group, groupOf []int) error {
 	rows := p.Models[g.Models[0]].Reserved
-	var loads []*compile.Load
 	for _, m := range g.Models {
 		rows = max(rows, p.Models[m].Reserved)
-		loads = append(loads, &p.Models[m].Load)
+		if p.Models[m].Compiled != p.Models[g.Models[0]].Compiled {
+			return fmt.Errorf("group %q: models %q and %q cannot be compiled together, one is compiled already", g.Name, p.Models[g.Models[0]].Name, p.Models[m].Name)
+		}
 	}
 	if g.Reserved != rows {
 		return fmt.Errorf("group %q reserves %d rows, its members need %d", g.Name, g.Reserved, rows)
 	}
-	splits := compile.Allocate(p.Version, rows, loads)
+	splits, known := verifySplits(p, g.Models, rows)
+	if known != g.Known {
+		return fmt.Errorf("group %q: its result is known: %v, want %v", g.Name, g.Known, known)
+	}
 	used := 0
 	for _, s := range splits {
 		used += s.Rows
@@ -151,6 +155,32 @@ func verifyGroup(p *Problem, plan *Plan, g *Group, groupOf []int) error {
 		}
 	}
 	return nil
+}
+
+// verifySplits is what an invocation gives: what it gave when it was made, in
+// this order or in any, else what the compiler is predicted to do.
+func verifySplits(p *Problem, models []int, rows int) (splits []compile.Split, known bool) {
+	for _, exactly := range []bool{true, false} {
+		for _, k := range p.Known {
+			if exactly && !slices.Equal(k.Models, models) || !exactly && !k.AnyOrder || len(k.Models) != len(models) {
+				continue
+			}
+			splits = nil
+			for _, m := range models {
+				if at := slices.Index(k.Models, m); at >= 0 {
+					splits = append(splits, k.Splits[at])
+				}
+			}
+			if len(splits) == len(models) {
+				return splits, true
+			}
+		}
+	}
+	var loads []*compile.Load
+	for _, m := range models {
+		loads = append(loads, &p.Models[m].Load)
+	}
+	return compile.Allocate(p.Version, rows, loads), false
 }
 
 // verifyMiss is the definition: foreign are the models of other groups.
@@ -226,9 +256,14 @@ func verifyValues(p *Problem, plan *Plan) error {
 
 // verifyBaseline works a baseline out from its name, and whether the pins allow it.
 func verifyBaseline(p *Problem, name string) (value float64, feasible bool) {
-	order := make([]int, len(p.Models))
-	for i := range order {
-		order[i] = i
+	var order []int
+	compiled := map[string][]int{} // what is compiled stays as it is
+	for i := range p.Models {
+		if p.Models[i].Compiled {
+			compiled[p.Models[i].Group] = append(compiled[p.Models[i].Group], i)
+		} else {
+			order = append(order, i)
+		}
 	}
 	size := func(m int) int64 { return p.Models[m].Load.Bytes() }
 	precedes := map[string]func(a, b int) bool{
@@ -249,13 +284,21 @@ func verifyBaseline(p *Problem, name string) (value float64, feasible bool) {
 			return 1
 		})
 	}
-	groupOf := make([]int, len(p.Models))
-	groups := [][]int{order}
+	var groups [][]int
 	if name == "separate" {
-		groups = nil
-		for m := range p.Models {
-			groupOf[m] = m
+		for _, m := range order {
 			groups = append(groups, []int{m})
+		}
+	} else if len(order) > 0 {
+		groups = append(groups, order)
+	}
+	for _, list := range compiled {
+		groups = append(groups, list)
+	}
+	groupOf := make([]int, len(p.Models))
+	for n, list := range groups {
+		for _, m := range list {
+			groupOf[m] = n
 		}
 	}
 	feasible = true
@@ -270,12 +313,11 @@ func verifyBaseline(p *Problem, name string) (value float64, feasible bool) {
 	}
 	for _, g := range groups {
 		rows := p.Models[g[0]].Reserved
-		var loads []*compile.Load
 		for _, m := range g {
 			rows = max(rows, p.Models[m].Reserved)
-			loads = append(loads, &p.Models[m].Load)
 		}
-		for i, s := range compile.Allocate(p.Version, rows, loads) {
+		splits, _ := verifySplits(p, g, rows)
+		for i, s := range splits {
 			m := &p.Models[g[i]]
 			miss := verifyMiss(p, g[i], groupOf)
 			if p.Objective == ByteHits {
