@@ -61,6 +61,7 @@ const (
 	FromFormula     ReserveSource = "heuristic"
 	FromMeasurement ReserveSource = "measured"
 	FromFlag        ReserveSource = "flag"
+	AlreadyCompiled ReserveSource = "compiled" // the model is not compiled again, nothing is reserved for it
 )
 
 // TileRows is the number of rows of one of the 16 tiles; PoolRows(R) = 16 x (2048 - R) rows can be cached.

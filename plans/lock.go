@@ -83,7 +83,9 @@ type LockedGroup struct {
 	Name   string   `json:"name"`
 	Models []string `json:"models"` // names in command-line order
 	Files  []string `json:"files"`  // their files, slash paths as in the plan
-	Argv   []string `json:"argv"`
+	Argv   []string `json:"argv"`   // empty if Compiled
+	// Compiled: the files are compiled models, and nothing is to be run.
+	Compiled bool `json:"compiled,omitempty"`
 }
 
 // Evidence is what the decision was derived from.
@@ -166,8 +168,11 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 		device := LockedDevice{Name: d.Name, Groups: []LockedGroup{}}
 		for _, g := range d.Groups {
 			group := LockedGroup{Name: g.Name}
-			for k, predicted := range r.predict(g.Models).Models {
-				certainty[g.Models[k]] = predicted.Certainty
+			group.Compiled = r.Files[g.Models[0]].Compiled != nil
+			if !group.Compiled { // else what the files hold is exact
+				for k, predicted := range r.predict(g.Models).Models {
+					certainty[g.Models[k]] = predicted.Certainty
+				}
 			}
 			for _, i := range g.Models {
 				group.Models = append(group.Models, plan.Models[i].Name)
@@ -212,6 +217,9 @@ func (r *Resolved) predict(models []int) *compile.Prediction {
 }
 
 func (d *Decision) argv(g *LockedGroup) []string {
+	if g.Compiled {
+		return []string{}
+	}
 	i := compile.Invocation{Command: d.Command, Flags: d.Flags, OutDir: d.OutDir, Group: g.Name, Files: g.Files}
 	return i.Argv()
 }
@@ -441,6 +449,9 @@ func (l *Lock) Build(planPath string) *emit.Build {
 	}
 	for _, d := range l.Decision.Devices {
 		for _, g := range d.Groups {
+			if g.Compiled {
+				continue
+			}
 			b.Groups = append(b.Groups, emit.Group{Name: g.Name, Files: g.Files})
 		}
 	}

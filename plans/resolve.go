@@ -45,6 +45,7 @@ type ModelFile struct {
 	Bytes    int64  // size of the file
 	Analysis *compile.Model
 	Reserve  compile.Reserve // by the plan's evidence, else by the formula
+	Compiled *CompiledFile   // of a model that is compiled already, else nil
 }
 
 // sharedLayers are two models of which some layers have the same constants.
@@ -94,13 +95,14 @@ func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
 		r.Warnings = append(r.Warnings, m.warnings...)
 		r.Files = append(r.Files, m.file)
 	}
+	problems = append(problems, overwritten(models)...)
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
 	if !r.Version.Sequential() {
 		r.shared = findShared(models)
 	}
-	r.Problem = &planner.Problem{Version: r.Version, Objective: plan.Objective}
+	r.Problem = &planner.Problem{Version: r.Version, Objective: plan.Objective, Known: knownOfCompiled(models)}
 	for _, d := range plan.Devices {
 		r.Problem.Devices = append(r.Problem.Devices, planner.Device{Name: d.Name})
 	}
@@ -118,6 +120,10 @@ func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
 			Name: plan.Models[i].Name, Share: shares[i], Load: m.file.Analysis.Load, Reserved: m.file.Reserve.Rows,
 			Call: m.call, Group: plan.Models[i].Group, Before: before,
 		})
+		if m.file.Compiled != nil {
+			last := &r.Problem.Models[i]
+			last.Compiled, last.Group = true, m.label()
+		}
 	}
 	Problems(r.Warnings).sort()
 	return r, nil
@@ -239,7 +245,7 @@ func (m *resolving) read() {
 		return
 	}
 	if f.Kind() == tflite.KindCompiled {
-		m.refuse(m.file.Path+": compiled for the Edge TPU already", "name the .tflite file that it was compiled from")
+		m.compiled(f)
 		return
 	}
 	src, err := f.Source()
@@ -349,29 +355,36 @@ func instructionBytes(a *compile.Model) int64 {
 // cost sets what a call of the model costs. Times were measured with the
 // version, and so the split, of measured; a is what is planned for.
 func (m *resolving) cost(a, measured *compile.Model, reserve compile.Reserve) {
-	link, model := m.plan.Devices[0].Link, m.model()
-	if model.SteadyMS == nil {
-		m.call = cost.Modelled(link, instructionBytes(a), a.InputBytes, a.OutputBytes)
+	if m.model().SteadyMS == nil {
+		m.call = cost.Modelled(m.plan.Devices[0].Link, instructionBytes(a), a.InputBytes, a.OutputBytes)
 		return
 	}
-	cold := 0.0 // not measured
+	alone := compile.Allocate(measured.Settings.Version, reserve.Rows, []*compile.Load{&measured.Load})[0]
+	if m.calibrate(alone.Cached, alone.Streamed) {
+		// Another version sends other instructions with every call.
+		more := instructionBytes(a) - instructionBytes(measured)
+		m.call.FixedMS = max(0, m.call.FixedMS+float64(more)/m.call.BytesPerMS)
+	}
+}
+
+// calibrate sets the cost of a model by its measured times; the bytes are its
+// split when they were measured.
+func (m *resolving) calibrate(cached, streamed int64) bool {
+	model, cold := m.model(), 0.0 // not measured
 	if model.ColdMS != nil {
 		cold = *model.ColdMS
 	}
-	alone := compile.Allocate(measured.Settings.Version, reserve.Rows, []*compile.Load{&measured.Load})[0]
-	call, err := cost.Calibrated(link, *model.SteadyMS, cold, alone.Cached, alone.Streamed)
+	call, err := cost.Calibrated(m.plan.Devices[0].Link, *model.SteadyMS, cold, cached, streamed)
 	if err != nil {
 		key := "steady"
 		if e := (*cost.EvidenceError)(nil); errors.As(err, &e) {
 			key = e.Key
 		}
 		m.problems = append(m.problems, m.at(key, err.Error(), ""))
-		return
+		return false
 	}
-	// Another version sends other instructions with every call.
-	more := instructionBytes(a) - instructionBytes(measured)
-	call.FixedMS = max(0, call.FixedMS+float64(more)/call.BytesPerMS)
 	m.call = call
+	return true
 }
 
 // layersOf identifies the layers of a model by the contents of their constants.

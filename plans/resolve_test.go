@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/cost"
+	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
@@ -24,6 +26,8 @@ import (
 var exampleModels = map[string]func() []byte{
 	"bird.tflite":  func() []byte { return tflitetest.MobileNetV2(1, 224, 965) },
 	"plant.tflite": func() []byte { return tflitetest.MobileNetV2(1, 224, 2102) },
+
+	"vendor/doorbell_edgetpu.tflite": func() []byte { return tflitetest.CompiledModel(tflitetest.Split(5, 1<<20, 1<<18)) },
 }
 
 // folder writes files into a new folder and returns it.
@@ -88,7 +92,13 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lock := NewLock(r, together(r))
+			answer := together(r)
+			if slices.ContainsFunc(r.Problem.Models, func(m planner.Model) bool { return m.Compiled }) {
+				if answer, err = planner.Solve(context.Background(), r.Problem, planner.Options{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lock := NewLock(r, answer)
 			data, err := lock.Bytes()
 			if err != nil {
 				t.Fatal(err)
@@ -206,9 +216,9 @@ func TestResolveProblems(t *testing.T) {
 		{"not a model", minimal, map[string][]byte{"a.tflite": []byte("hello, world")}, `plan.toml:6:8: model "a": a.tflite: not a TFLite file (identifier "o, w", want "TFL3")`, false},
 		{"truncated", minimal, map[string][]byte{"a.tflite": good[:len(good)/2]}, `plan.toml:6:8: model "a": a.tflite: `, false},
 		{
-			"compiled", minimal,
-			map[string][]byte{"a.tflite": tflitetest.CompiledModel(tflitetest.Split(1, 2, 3))},
-			`plan.toml:6:8: model "a": a.tflite: compiled for the Edge TPU already (name the .tflite file that it was compiled from)`, false,
+			"compiled by two calls", minimal,
+			map[string][]byte{"a.tflite": tflitetest.CompiledModel(tflitetest.Split(1, 2, 3), tflitetest.Split(2, 2, 3))},
+			`plan.toml:6:8: model "a": a.tflite holds packages of 2 compiler calls, which displace each other (compile the model anew)`, false,
 		},
 		{
 			"float, 15.0", minimal + "[compiler]\nversion='15.0'\n",

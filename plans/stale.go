@@ -52,6 +52,14 @@ func (d *Decision) groups() []placed {
 	return all
 }
 
+// made says where a group's compiled files come from.
+func made(g *LockedGroup) string {
+	if g.Compiled {
+		return "compiled already"
+	}
+	return "to be compiled"
+}
+
 // members are a group's models whatever their order.
 func (g *LockedGroup) members() string { return list(slices.Sorted(slices.Values(g.Models))) }
 
@@ -90,6 +98,7 @@ func compareDecisions(old, now *Decision) []string {
 		what := "the group of " + g.members()
 		c.set(what, "called "+quote(was.Name), "called "+quote(g.Name))
 		c.set(what, "on device "+quote(was.device), "on device "+quote(g.device))
+		c.set(what, made(&was.LockedGroup), made(&g.LockedGroup))
 		c.set("the order of group "+quote(g.Name), list(was.Models), list(g.Models))
 		files := map[string]string{}
 		for i, m := range was.Models {

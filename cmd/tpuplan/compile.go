@@ -45,6 +45,8 @@ EDGETPU_COMPILER names another compiler command, in shell words.`,
 	}
 }
 
+var errNothingToCompile = errors.New("nothing to compile: every model of the plan is compiled already")
+
 func compileLock(c *cli.Context, u *ui) error {
 	format := c.String("format")
 	if err := oneOf("--format", format, "table", "json"); err != nil {
@@ -126,6 +128,12 @@ func lockedGroups(lock *plans.Lock, command, only []string) ([]compilerun.Group,
 	var known []string
 	for _, d := range lock.Decision.Devices {
 		for _, g := range d.Groups {
+			if g.Compiled {
+				if slices.Contains(only, g.Name) {
+					return nil, usageError("", "group %q is compiled already: there is nothing to run", g.Name)
+				}
+				continue
+			}
 			known = append(known, g.Name)
 			if len(only) > 0 && !slices.Contains(only, g.Name) {
 				continue
@@ -146,6 +154,9 @@ func lockedGroups(lock *plans.Lock, command, only []string) ([]compilerun.Group,
 		if !slices.Contains(known, name) {
 			return nil, usageError(didYouMean(name, known, "the groups are "+strings.Join(known, ", ")), "the lock has no group %q", name)
 		}
+	}
+	if len(groups) == 0 {
+		return nil, errNothingToCompile
 	}
 	return groups, nil
 }

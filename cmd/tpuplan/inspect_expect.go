@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,6 +88,12 @@ func expect(ctx context.Context, lockPath, dir string) (*view.Expected, error) {
 				m := view.ExpectedModel{
 					Name: name, Same: true, Want: view.Split{Cached: e.CachedBytes, Streamed: e.StreamedBytes},
 					File: filepath.ToSlash(filepath.Join(dir, compile.OutputName(g.Files[i]))),
+				}
+				if g.Compiled { // it is used where it lies
+					m.File = g.Files[i]
+					if !path.IsAbs(m.File) {
+						m.File = path.Join(filepath.ToSlash(filepath.Dir(lockPath)), m.File)
+					}
 				}
 				if err := x.read(ctx, g.Name, &m, e.Certainty); err != nil {
 					return nil, err

@@ -327,6 +327,9 @@ func render(r *request, lock *plans.Lock) ([]byte, error) {
 		return nil, nil
 	}
 	build := lock.Build(r.plan)
+	if len(build.Groups) == 0 {
+		return nil, fmt.Errorf("%s: %w", r.plan, errNothingToCompile)
+	}
 	words := []string{"tpuplan", "optimize"}
 	if r.command != nil && !r.commandFromEnv {
 		// The variable is read when the build file runs; the flag would be forgotten.

@@ -56,6 +56,8 @@ type groupJSON struct {
 	Argv              []string `json:"argv"`
 	ReservedRows      int      `json:"reserved_rows"`
 	OrderDecidesByTie bool     `json:"order_decides_by_tie,omitempty"`
+	Compiled          bool     `json:"compiled,omitempty"`
+	Token             string   `json:"token,omitempty"`
 }
 
 type modelJSON struct {
@@ -102,10 +104,14 @@ func (p *Planned) json(schema string) planJSON {
 		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}}
 		for g := range plan.Devices[d].Groups {
 			group := &plan.Devices[d].Groups[g]
-			device.Groups = append(device.Groups, groupJSON{
+			x := groupJSON{
 				Name: group.Name, Models: p.names(group), Argv: p.argv(d, g),
 				ReservedRows: group.Reserved, OrderDecidesByTie: group.OrderTies,
-			})
+			}
+			if c := p.compiled(group); c != nil {
+				x.Compiled, x.Token, x.Argv = true, token(c.Token), []string{}
+			}
+			device.Groups = append(device.Groups, x)
 		}
 		out.Devices = append(out.Devices, device)
 	}
@@ -167,6 +173,11 @@ func (p *Planned) computeIncluded() bool {
 // factorsHold reports whether the objective's values may be divided.
 func (p *Planned) factorsHold() bool {
 	return p.Resolved.Problem.Objective == planner.ByteHits || p.computeIncluded()
+}
+
+// compiled is set for a group of models that are compiled already.
+func (p *Planned) compiled(g *planner.Group) *plans.CompiledFile {
+	return p.Resolved.Files[g.Models[0]].Compiled
 }
 
 // names are the models of a group in command-line order.
@@ -291,6 +302,10 @@ func (p *Planned) todo(b *bytes.Buffer, s Style) {
 			if len(group.Models) > 1 && (p.Resolved.Version.Sequential() || group.OrderTies) {
 				order = " (in this order)"
 			}
+			if c := p.compiled(group); c != nil {
+				paragraph(b, s, "  "+group.Name+": ", strings.Join(p.names(group), ", ")+", compiled already (token "+token(c.Token)+")")
+				continue
+			}
 			paragraph(b, s, "  "+group.Name+": ", strings.Join(p.names(group), ", ")+order)
 			bar := poolBar(group.Reserved)
 			free := int64(compile.PoolRows(group.Reserved)-group.Rows) * compile.RowBytes
@@ -373,6 +388,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		e := p.evidence(i)
 		bySource[e.Source] = append(bySource[e.Source], e.Name)
 		byCertainty[e.Certainty] = append(byCertainty[e.Certainty], e.Name)
+		if p.Resolved.Files[i].Compiled != nil {
+			continue // nothing is reserved for it
+		}
 		rows := reserveOrigin(p.Resolved.Files[i].Reserve)
 		byReserve[rows] = append(byReserve[rows], e.Name)
 	}
@@ -386,7 +404,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	for _, origin := range slices.Sorted(maps.Keys(byReserve)) {
 		rows = append(rows, origin+" for "+list(byReserve[origin], len(p.Plan.Models)))
 	}
-	paragraph(b, s, "      ", "reserved rows: "+strings.Join(rows, "; "))
+	if len(rows) > 0 {
+		paragraph(b, s, "      ", "reserved rows: "+strings.Join(rows, "; "))
+	}
 	for _, source := range slices.Sorted(maps.Keys(bySource)) {
 		text := source + " for " + list(bySource[source], len(p.Plan.Models))
 		if own := p.Resolved.Plan.Compiler.Version; source == "measured" && own != p.Resolved.Version {
