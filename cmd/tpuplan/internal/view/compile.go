@@ -67,9 +67,9 @@ type compileDifferenceJSON struct {
 	Text  string `json:"text"`
 }
 
-// CompileJSON is the object tpuplan/run/v1.
+// CompileJSON is the object tpuplan/compile/v1.
 func CompileJSON(c *Compiled) []byte {
-	x := compileJSON{Schema: "tpuplan/run/v1", Lock: c.Lock, Compiler: c.Compiler, Matches: true, Groups: []compileGroupJSON{}}
+	x := compileJSON{Schema: "tpuplan/compile/v1", Lock: c.Lock, Compiler: c.Compiler, Matches: true, Groups: []compileGroupJSON{}}
 	for _, r := range c.Results {
 		g := compileGroupJSON{
 			Name: r.Group.Group, Argv: r.Group.Argv(), Log: r.Group.LogFile(), Status: groupStatus(r), Matches: r.Built != nil && len(r.Differences) == 0,
