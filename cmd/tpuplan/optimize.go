@@ -279,7 +279,7 @@ func (u *ui) printCheck(r *request, p *view.Planned, path string, old, lock *pla
 // evidence alone is only told, unless --strict is given.
 func staleness(u *ui, r *request, path string, old, lock *plans.Lock) error {
 	if old == nil {
-		return &failure{exitStale, fmt.Errorf("%s: there is no lock", path), "run tpuplan optimize " + r.plan}
+		return &failure{exitStale, fmt.Errorf("%s: there is no lock", path), "run tpuplan optimize " + emit.Quote(r.plan)}
 	}
 	var errs []error
 	changes := plans.Compare(old, lock)
@@ -330,6 +330,10 @@ func render(r *request, lock *plans.Lock) ([]byte, error) {
 	}
 	build := lock.Build(r.plan)
 	words := []string{"tpuplan", "optimize"}
+	if len(r.versions) > 0 { // the plan file may name another one
+		words = append(words, "--compiler", r.versions[0].String())
+	}
+	build.Check = append(slices.Clone(words), "--check", build.Plan)
 	if r.commandText != "" {
 		// The variable is read when the build file runs; the flag would be forgotten.
 		build.Command = r.command
