@@ -322,6 +322,16 @@ func TestExcerpt(t *testing.T) {
 	if diff := cmp.Diff(want, problems[0].Excerpt()); diff != "" {
 		t.Error(diff)
 	}
+	_, err = Parse("p.toml", []byte(edit("weight = 1", `weight = 1
+group = "日本" # 語`)))
+	if !errors.As(err, &problems) || len(problems) != 1 {
+		t.Fatal(err)
+	}
+	want = "    8 | group = \"日本\" # 語\n" +
+		"      |         ^^^^^^\n" // as wide on a terminal
+	if diff := cmp.Diff(want, problems[0].Excerpt()); diff != "" {
+		t.Error(diff)
+	}
 	if got := (Problem{Message: "m"}).Excerpt(); got != "" {
 		t.Errorf("excerpt without a place: %q", got)
 	}

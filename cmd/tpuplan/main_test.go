@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tpuplan/tpuplan/compile/run/runtest"
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
@@ -89,7 +90,7 @@ func validate(ts *testscript.TestScript, neg bool, args []string) {
 // narrow FILE checks that no line is wider than 80 columns.
 func narrow(ts *testscript.TestScript, neg bool, args []string) {
 	for _, line := range strings.Split(ts.ReadFile(args[0]), "\n") {
-		if len([]rune(line)) > 80 {
+		if columns.Width(line) > 80 {
 			ts.Fatalf("wider than 80 columns: %q", line)
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans"
 )
@@ -219,7 +219,7 @@ func (p *Planned) headline(s Style) string {
 	value, worth := p.value(p.Plan.Value), p.against("separate")
 	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(number, "group"))
 	for _, line := range []string{names + value + worth, names + value, counts + value + worth} {
-		if utf8.RuneCountInString(line) <= s.Width {
+		if columns.Width(line) <= s.Width {
 			return line
 		}
 	}
