@@ -110,7 +110,14 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 	if err := wantArgs(c, "plan file", 1, 1); err != nil {
 		return nil, err
 	}
-	r.plan = c.Args().First()
+	switch r.plan = c.Args().First(); {
+	case r.plan == "":
+		return nil, usageError("", "the name of the plan file is empty")
+	case strings.HasSuffix(r.plan, ".lock.json"):
+		return nil, usageError("give the plan file that it belongs to", "%s is a lock, not a plan", r.plan)
+	case filepath.Ext(r.plan) == ".tflite":
+		return nil, usageError("a plan file names models and how often they are called, see tpuplan help plan-file; tpuplan predict takes models", "%s is a model, not a plan", r.plan)
+	}
 	return r, nil
 }
 
