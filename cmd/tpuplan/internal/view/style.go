@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tpuplan/tpuplan/internal/columns"
@@ -23,8 +24,20 @@ type Style struct {
 	Color bool // ANSI colours may be used
 }
 
+// Visible replaces what would steer a terminal: names of files, layers and ops
+// may come from anywhere.
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) && string(r) != glue {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
 // bold marks what to read first.
 func (s Style) bold(text string) string {
+	text = Visible(text)
 	if !s.Color {
 		return text
 	}
@@ -117,7 +130,12 @@ type column struct {
 func left(title string) column  { return column{title: title} }
 func right(title string) column { return column{title: title, right: true, fixed: true} }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) add(cells ...string) {
+	for i := range cells {
+		cells[i] = Visible(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+}
 
 // write prints the table indented; the first column gives way if the table is too wide.
 func (t *table) write(b *bytes.Buffer, s Style, indent int) {
@@ -200,6 +218,7 @@ func paragraph(b *bytes.Buffer, s Style, label, text string) {
 	indent := columns.Width(label)
 	line := label
 	for i, word := range strings.Fields(text) {
+		word = Visible(word)
 		if i > 0 {
 			if columns.Width(line)+1+columns.Width(word) > s.Width {
 				b.WriteString(strings.TrimRight(strings.ReplaceAll(line, glue, " "), " ") + "\n")
