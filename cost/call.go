@@ -60,6 +60,9 @@ func Modelled(link Link, instructionBytes, inputBytes, outputBytes int64) Call {
 	}
 }
 
+// maxBytesPerMS is far above what any link carries, a TB/s.
+const maxBytesPerMS = 1e9
+
 // EvidenceError says that measured times contradict each other or the split.
 type EvidenceError struct {
 	Key    string // "steady" or "cold": the measurement to look at
@@ -97,6 +100,9 @@ func Calibrated(link Link, steadyMS, coldMS float64, cachedAlone, streamedAlone 
 	}
 	if coldMS != 0 {
 		c.BytesPerMS = (float64(cachedAlone) + LoadInstructionBytes) / (coldMS - steadyMS)
+		if c.BytesPerMS > maxBytesPerMS {
+			return Call{}, &EvidenceError{"cold", fmt.Sprintf("is only %.3g ms more than steady, too little to load %d bytes over any link", coldMS-steadyMS, cachedAlone)}
+		}
 		c.OverheadMS = 0
 		c.Measured = true
 	}

@@ -90,6 +90,7 @@ func TestCalibratedRefusesContradictions(t *testing.T) {
 		{"cold alone", 0, 20, 1000, 0, "cold", "without steady"},
 		{"cold below steady", 10, 9, 1000, 0, "cold", "not more than steady"},
 		{"cold as steady", 10, 10, 1000, 0, "cold", "not more than steady"},
+		{"cold hardly above steady", 10, 10 + 1e-9, 1_000_000, 0, "cold", "too little to load 1000000 bytes"},
 		{"cold not a number", 10, math.NaN(), 1000, 0, "cold", "NaN"},
 		{"no load alone", 10, 20, 0, 1000, "cold", "nothing is cached"},
 		{"streams longer", 10, 0, 0, 3_400_000, "steady", "3400000 bytes streamed with every call alone take 100 ms"},

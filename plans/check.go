@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
@@ -229,7 +230,8 @@ func (d *decoder) checkFiles(p *Plan, drafts []draft) {
 func (d *decoder) checkCalls(p *Plan, drafts []draft) {
 	kind := ""
 	var total float64
-	for _, m := range drafts {
+	var most *draft // the model with the most calls
+	for i, m := range drafts {
 		rate, weight := m.given("rate"), m.given("weight")
 		mine := "rate"
 		if weight {
@@ -246,10 +248,12 @@ func (d *decoder) checkCalls(p *Plan, drafts []draft) {
 		case kind != mine:
 			d.keyProblem(extend(m.at, mine), fmt.Sprintf("this model has a %s, the ones before it a %s", mine, kind), "give all models the one or all the other")
 		}
-		total += m.model.Calls
+		if total += m.model.Calls; most == nil || m.model.Calls > most.model.Calls {
+			most = &drafts[i]
+		}
 	}
 	if total > maxCalls && len(d.problems) == 0 {
-		d.keyProblem(nil, "the sum of all rates or weights is too large", "")
+		d.valueProblem(extend(most.at, kind), kind+": too large; only the proportion of all calls matters", "")
 	}
 	p.ByRate = kind == "rate"
 }
@@ -414,4 +418,7 @@ func nearestName(name string, drafts []draft) string {
 
 // slips is how many mistakes a word may hold and still be taken for another
 // one; not so many that nothing of it would be left.
-func slips(word string) int { return min(max(2, len(word)/3), len(word)-1) }
+func slips(word string) int {
+	letters := utf8.RuneCountInString(word)
+	return min(max(2, letters/3), letters-1)
+}

@@ -173,6 +173,19 @@ func TestProblems(t *testing.T) {
 
 		// Scalars.
 		{"rate without unit", weight(`rate = "10"`), []string{`7:8: rate: "10" has no unit (write "10/s", "30/min" or "2.5/h")`}},
+		{"rate is not a number", weight(`rate = nan`), []string{`7:8: rate: it has to be a positive, finite number`}},
+		{"rate is negative", weight(`rate = -3`), []string{`7:8: rate: it has to be a positive, finite number`}},
+		{"rate is huge", weight(`rate = "1e300/s"`), []string{`7:8: rate: too large; only the proportion of all calls matters`}},
+		{"weight is huge", weight("weight = 1e300"), []string{`7:10: weight: too large; only the proportion of all calls matters`}},
+		{"time is infinite", weight("weight = 1\nsteady = inf"), []string{`8:10: steady: +Inf is not a positive, finite time`}},
+		{"time is huge", weight("weight = 1\nsteady = '1e300ms'"), []string{`8:10: steady: "1e300ms" is longer than a day`}},
+		{"time is tiny", weight("weight = 1\nsteady = '1e-300ms'"), []string{`8:10: steady: "1e-300ms" is shorter than any call`}},
+		{"link is too slow", edit(`"usb3"`, "{ mb_per_s = 1e-300 }"), []string{`3:21: mb_per_s: it has to be from 0.001 to 1000000 (it is in MB/s, USB 3 carries some 300 to 450)`}},
+		{"link is too fast", edit(`"usb3"`, "{ mb_per_s = 1e300 }"), []string{`3:21: mb_per_s: it has to be from 0.001 to 1000000 (it is in MB/s, USB 3 carries some 300 to 450)`}},
+		{"overhead is huge", edit(`"usb3"`, "{ mb_per_s = 300, overhead = '1e300s' }"), []string{`3:37: overhead: "1e300s" is longer than a day`}},
+		{"version is a whole number", minimal + "[compiler]\nversion = 15\n", []string{`9:11: version: the number 15, want a string (write "15.0")`}},
+		{"out_dir is a number", minimal + "[compiler]\nout_dir = 15\n", []string{`9:11: out_dir: the number 15, want a string (write "build")`}},
+		{"nothing near a short name", weight("weight = 1\norder_before = ['日本']"), []string{`8:17: no model is called "日本"`}},
 		{"rate is a number", weight(`rate = 10`), []string{`7:8: rate: the number 10 has no unit (write "10/s" or "10/h", or use weight)`}},
 		{"rate unit", weight(`rate = "10/day"`), []string{`7:8: rate: "10/day" has the unknown unit "/day" (known: /s, /min, /h)`}},
 		{"rate number", weight(`rate = "ten/s"`), []string{`7:8: rate: "ten/s" does not begin with a number (write "10/s", "30/min" or "2.5/h")`}},
@@ -190,7 +203,7 @@ func TestProblems(t *testing.T) {
 			`3:1: link has no key "mb_per_s"`, `3:10: unknown key "mbps" (did you mean "mb_per_s"?)`,
 			`3:31: overhead: the number 0.4 has no unit (write "0.4ms", "0.4us" or "0.4s")`,
 		}},
-		{"link below header", edit(`link = "usb3"`, "[device.link]\nmb_per_s = 0"), []string{"4:12: mb_per_s: it has to be a positive, finite number"}},
+		{"link below header", edit(`link = "usb3"`, "[device.link]\nmb_per_s = 0"), []string{"4:12: mb_per_s: it has to be from 0.001 to 1000000 (it is in MB/s, USB 3 carries some 300 to 450)"}},
 		{"version", compiler(`version = "16"`), []string{`9:11: version: unknown compiler version "16" (known: 1.0, 2.0, 2.1, 14.1, 15.0, 16.0)`}},
 		{"version number", compiler(`version = 16.0`), []string{`9:11: version: the number 16, want a string (write "16.0")`}},
 		{"objective", minimal + "[objective]\nkind = \"speed\"\n", []string{`9:8: kind: unknown objective "speed" (known: time, byte-hits)`}},
@@ -221,7 +234,7 @@ func TestProblems(t *testing.T) {
 		{"command variable", compiler(`command = ["docker", "run", "-v", "$PWD:/w"]`), []string{
 			`9:35: command: "$PWD:/w" would not be expanded: the command is run without a shell (paths are relative to the plan's folder; docker and podman take "--volume=.:/w")`,
 		}},
-		{"command table", compiler("command = { }"), []string{`9:11: command: a table, want an array of strings (write "edgetpu_compiler" or ["docker", "run", ...])`}},
+		{"command table", compiler("command = { }"), []string{`9:11: command: a table, want a string or an array of strings (write "edgetpu_compiler" or ["docker", "run", ...])`}},
 		{"flags", compiler(`flags = ["-n", "3", "-d", "-i", "-k 2", "-o", "--out_dir=x", "-z"]`), []string{
 			"9:10: flags: -n cuts models into segments, which are not planned yet (leave it out; a segment's own .tflite file can be a model of the plan)",
 			`9:16: flags: unknown flag "3" (a plan may set -a, -m N, -t N and -s)`,
@@ -319,6 +332,16 @@ func TestExcerpt(t *testing.T) {
 	}
 	want := "    7 | \tweight = \"é\" # ü\n" +
 		"      | \t         ^^^\n"
+	if diff := cmp.Diff(want, problems[0].Excerpt()); diff != "" {
+		t.Error(diff)
+	}
+	_, err = Parse("p.toml", []byte(edit("weight = 1", `weight = 1
+group = "日本" # 語`)))
+	if !errors.As(err, &problems) || len(problems) != 1 {
+		t.Fatal(err)
+	}
+	want = "    8 | group = \"日本\" # 語\n" +
+		"      |         ^^^^^^\n" // as wide on a terminal
 	if diff := cmp.Diff(want, problems[0].Excerpt()); diff != "" {
 		t.Error(diff)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tpuplan/tpuplan/internal/columns"
 )
 
 // Problem is one thing that is wrong, or doubtful, in a plan file or in a file
@@ -47,20 +49,24 @@ func (p Problem) Excerpt() string {
 	}
 	number := fmt.Sprintf("%5d", p.Line)
 	var under strings.Builder
-	col := 1
+	col, carets := 1, 0
 	for _, r := range p.line {
-		if col == p.Col {
-			break
+		if col >= p.Col {
+			if col < p.Col+p.width {
+				carets += columns.Of(r)
+			}
+			col++
+			continue
 		}
 		// A tab is kept, so that the caret stands right at any tab width.
 		if r == '\t' {
 			under.WriteByte('\t')
 		} else {
-			under.WriteByte(' ')
+			under.WriteString(strings.Repeat(" ", columns.Of(r)))
 		}
 		col++
 	}
-	return fmt.Sprintf("%s | %s\n%s | %s%s\n", number, p.line, strings.Repeat(" ", len(number)), under.String(), strings.Repeat("^", max(1, p.width)))
+	return fmt.Sprintf("%s | %s\n%s | %s%s\n", number, p.line, strings.Repeat(" ", len(number)), under.String(), strings.Repeat("^", max(1, carets)))
 }
 
 // Problems are all problems of one run, sorted by place. It is the error that

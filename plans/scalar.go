@@ -97,7 +97,11 @@ func fileNamePart(s string) bool {
 type pathValue string
 
 func (v *pathValue) UnmarshalTOML(raw any) error {
-	s, err := stringOf(raw, "models/face.tflite")
+	return v.read(raw, "build")
+}
+
+func (v *pathValue) read(raw any, example string) error {
+	s, err := stringOf(raw, example)
 	if err == nil {
 		err = plainText(s)
 	}
@@ -113,7 +117,7 @@ func (v *pathValue) UnmarshalTOML(raw any) error {
 type modelFile struct{ pathValue }
 
 func (v *modelFile) UnmarshalTOML(raw any) error {
-	if err := v.pathValue.UnmarshalTOML(raw); err != nil {
+	if err := v.read(raw, "models/face.tflite"); err != nil {
 		return err
 	}
 	if name, ok := strings.CutSuffix(path.Base(string(v.pathValue)), ".tflite"); !ok || name == "" {
@@ -125,7 +129,7 @@ func (v *modelFile) UnmarshalTOML(raw any) error {
 type versionValue compile.Version
 
 func (v *versionValue) UnmarshalTOML(raw any) error {
-	if x, ok := raw.(float64); ok {
+	if x, err := numberOf(raw, ""); err == nil {
 		return hinted{fmt.Sprintf("the number %v, want a string", raw), fmt.Sprintf("write %q", strconv.FormatFloat(x, 'f', 1, 64))}
 	}
 	s, err := stringOf(raw, compile.V16_0.String())
@@ -145,9 +149,11 @@ type rateValue struct {
 
 func (v *rateValue) UnmarshalTOML(raw any) error {
 	const example = `"10/s", "30/min" or "2.5/h"`
-	switch x := raw.(type) {
-	case int64, float64:
-		return hinted{fmt.Sprintf("the number %v has no unit", x), fmt.Sprintf("write %q or \"%v/h\", or use weight", fmt.Sprintf("%v/s", x), x)}
+	if x, err := numberOf(raw, ""); err == nil {
+		if err := positive(x); err != nil {
+			return err
+		}
+		return hinted{fmt.Sprintf("the number %v has no unit", raw), fmt.Sprintf("write %q or \"%v/h\", or use weight", fmt.Sprintf("%v/s", raw), raw)}
 	}
 	s, err := stringOf(raw, "10/s")
 	if err != nil {
@@ -213,14 +219,19 @@ func (v *weightValue) UnmarshalTOML(raw any) error {
 	return positive(x)
 }
 
+// maxMS is far above what any call takes, a day.
+const maxMS = 24 * 3600 * 1000
+
 // durationValue is a time in milliseconds.
 type durationValue float64
 
 func (v *durationValue) UnmarshalTOML(raw any) error {
 	const example = `"10.3ms", "250us" or "1.2s"`
-	switch x := raw.(type) {
-	case int64, float64:
-		return hinted{fmt.Sprintf("the number %v has no unit", x), fmt.Sprintf("write \"%vms\", \"%vus\" or \"%vs\"", x, x, x)}
+	if x, err := numberOf(raw, ""); err == nil {
+		if !(x >= 0) || math.IsInf(x, 0) {
+			return hinted{message: fmt.Sprintf("%v is not a positive, finite time", raw)}
+		}
+		return hinted{fmt.Sprintf("the number %v has no unit", raw), fmt.Sprintf("write \"%vms\", \"%vus\" or \"%vs\"", raw, raw, raw)}
 	}
 	s, err := stringOf(raw, "10.3ms")
 	if err != nil {
@@ -246,6 +257,9 @@ func (v *durationValue) UnmarshalTOML(raw any) error {
 		if !(x >= 0) || math.IsInf(x, 0) {
 			return hinted{message: fmt.Sprintf("%s is not a positive, finite time", quote(s))}
 		}
+		if x > maxMS {
+			return hinted{message: fmt.Sprintf("%s is longer than a day", quote(s))}
+		}
 		*v = durationValue(x)
 		return nil
 	}
@@ -255,6 +269,9 @@ func (v *durationValue) UnmarshalTOML(raw any) error {
 	return hinted{quote(s) + " is not a time", "write " + example}
 }
 
+// minMeasuredMS is far below what any call takes, 0.1 us.
+const minMeasuredMS = 1e-4
+
 // measuredTime is a time that cannot be zero, because something was measured.
 type measuredTime struct{ durationValue }
 
@@ -262,8 +279,11 @@ func (v *measuredTime) UnmarshalTOML(raw any) error {
 	if err := v.durationValue.UnmarshalTOML(raw); err != nil {
 		return err
 	}
-	if v.durationValue == 0 {
+	switch {
+	case v.durationValue == 0:
 		return hinted{message: "no call takes no time"}
+	case v.durationValue < minMeasuredMS:
+		return hinted{message: fmt.Sprintf("%s is shorter than any call", quote(raw.(string)))}
 	}
 	return nil
 }
@@ -311,6 +331,12 @@ func (v *linkValue) UnmarshalTOML(raw any) error {
 	return hinted{kindOf(raw) + ", want a link's name or a table", `write "usb3" or { mb_per_s = 320, overhead = "0.4ms" }`}
 }
 
+// Limits of a transfer rate in MB/s, far off any link.
+const (
+	minSpeed = 0.001
+	maxSpeed = 1e6
+)
+
 // speedValue is a transfer rate in MB/s, 1 MB = 10^6 bytes.
 type speedValue float64
 
@@ -320,7 +346,10 @@ func (v *speedValue) UnmarshalTOML(raw any) error {
 		return err
 	}
 	*v = speedValue(x)
-	return positive(x)
+	if !(x >= minSpeed && x <= maxSpeed) {
+		return hinted{fmt.Sprintf("it has to be from %v to %v", minSpeed, int(maxSpeed)), "it is in MB/s, USB 3 carries some 300 to 450"}
+	}
+	return nil
 }
 
 type objectiveValue planner.Objective
@@ -393,6 +422,9 @@ func (v *wordsValue) UnmarshalTOML(raw any) error {
 		return nil
 	}
 	s, ok := raw.(string)
+	if _, list := raw.([]any); !ok && !list {
+		return hinted{kindOf(raw) + ", want a string or an array of strings", `write "edgetpu_compiler" or ["docker", "run", ...]`}
+	}
 	if !ok {
 		err := eachString(raw, `"edgetpu_compiler" or ["docker", "run", ...]`, word)
 		if err == nil && len(*v) == 0 {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -63,6 +65,9 @@ func arrange(app *cli.App, args []string) (*words, error) {
 			return nil, usageError("", "flag %s is given twice", dashes(name))
 		}
 		seen[flag] = true
+		if err := checkValue(flag, dashes(name), value, hasValue); err != nil {
+			return nil, err
+		}
 		if hasValue {
 			arg = dashes(name) + "=" + value
 		}
@@ -76,6 +81,25 @@ func arrange(app *cli.App, args []string) (*words, error) {
 		w.line = append(w.line, rest...)
 	}
 	return w, nil
+}
+
+// checkValue refuses what the cli package would refuse in its own words.
+func checkValue(flag cli.Flag, name, value string, given bool) error {
+	switch flag.(type) {
+	case *cli.BoolFlag:
+		if _, err := strconv.ParseBool(value); given && err != nil {
+			return usageError("", "flag %s takes no value", name)
+		}
+	case *cli.IntFlag:
+		if _, err := strconv.Atoi(value); err != nil {
+			return usageError("", "%s is a whole number, not %q", name, value)
+		}
+	case *cli.DurationFlag:
+		if _, err := time.ParseDuration(value); err != nil {
+			return usageError("", "%s is a time with a unit, such as 90s or 10m, not %q", name, value)
+		}
+	}
+	return nil
 }
 
 func unknownFlag(app *cli.App, command *cli.Command, arg, name string) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -70,14 +71,12 @@ func compileLock(c *cli.Context, u *ui) error {
 		return err
 	}
 	dir := filepath.Dir(path)
-	command := lock.Decision.Command
-	if text := u.getenv("EDGETPU_COMPILER"); strings.TrimSpace(text) != "" {
-		if command, err = compilerun.Words(c.Context, dir, text); err != nil {
-			return interrupted(c.Context, usageError("", "EDGETPU_COMPILER: %w", err))
-		}
-		if len(command) == 0 {
-			return usageError("name a compiler, or unset it", "EDGETPU_COMPILER has no words")
-		}
+	command, err := compilerCommand(c.Context, u, dir, "")
+	if err != nil {
+		return err
+	}
+	if command == nil {
+		command = lock.Decision.Command
 	}
 	for _, name := range []string{"EDGETPU_COMPILER_FLAGS", "TPUPLAN_OUT_DIR"} {
 		if u.getenv(name) != "" {
@@ -115,6 +114,26 @@ func compileLock(c *cli.Context, u *ui) error {
 		out = view.CompileJSON(compiled)
 	}
 	return errors.Join(u.print(out), compiledVerdict(u, compiled))
+}
+
+// compilerCommand is the command that a flag sets, else EDGETPU_COMPILER, both
+// in shell words; nil leaves it to the plan or the lock.
+func compilerCommand(ctx context.Context, u *ui, dir, flag string) ([]string, error) {
+	name, text := "--command", flag
+	if text == "" {
+		name, text = "EDGETPU_COMPILER", u.getenv("EDGETPU_COMPILER")
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	command, err := compilerun.Words(ctx, dir, text)
+	if err != nil {
+		return nil, interrupted(ctx, usageError("", "%s: %w", name, err))
+	}
+	if len(command) == 0 {
+		return nil, usageError("name a compiler, or leave it out", "%s has no words", name)
+	}
+	return command, nil
 }
 
 // lockedGroups are the compiler calls of a lock with what it predicts for

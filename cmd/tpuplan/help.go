@@ -173,8 +173,8 @@ A key that tpuplan does not know is an error; tables and keys that begin with
 const environmentHelp = `Variables that tpuplan reads. A flag wins over a variable, a variable over the
 plan file.
 
-  EDGETPU_COMPILER      the command that build files run as the compiler; it may
-                        be several words ("docker run ... edgetpu_compiler")
+  EDGETPU_COMPILER      the command that compile and build files run as the
+                        compiler, in shell words: "docker run -v $PWD:/w ..."
   NO_COLOR              not empty: no colour
   FORCE_COLOR           not empty: colour even where there is no terminal
   TERM                  "dumb": no colour

@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tpuplan/tpuplan/compile/run/runtest"
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
@@ -89,7 +90,7 @@ func validate(ts *testscript.TestScript, neg bool, args []string) {
 // narrow FILE checks that no line is wider than 80 columns.
 func narrow(ts *testscript.TestScript, neg bool, args []string) {
 	for _, line := range strings.Split(ts.ReadFile(args[0]), "\n") {
-		if len([]rune(line)) > 80 {
+		if columns.Width(line) > 80 {
 			ts.Fatalf("wider than 80 columns: %q", line)
 		}
 	}
@@ -240,6 +241,9 @@ func TestArrange(t *testing.T) {
 		{name: "alias twice", line: "version -q --quiet", fails: "flag --quiet is given twice"},
 		{name: "one dash for a word", line: "predict -format json m", fails: "unknown flag -format of tpuplan predict"},
 		{name: "two dashes for a letter", line: "optimize --o x p", fails: "unknown flag --o of tpuplan optimize"},
+		{name: "value for a switch", line: "optimize --check=maybe p", fails: "flag --check takes no value"},
+		{name: "no number", line: "compile -j x p", fails: `-j is a whole number, not "x"`},
+		{name: "time without unit", line: "compile --timeout 3 p", fails: `--timeout is a time with a unit, such as 90s or 10m, not "3"`},
 		{name: "no value", line: "predict m --format", fails: "flag --format needs a value"},
 		{name: "flag of a command before it", line: "--format json predict m", fails: "unknown flag --format"},
 		{name: "unknown command", line: "optimise p", fails: `unknown command "optimise"`},

@@ -34,7 +34,7 @@ With --compiler given more than once it compares the plans for these releases
 and writes nothing.`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "compiler", Usage: "plan for release `V` instead of the plan file's; may be repeated"},
-			&cli.StringFlag{Name: "command", Usage: "`WORDS` that start the compiler, instead of EDGETPU_COMPILER and the plan file's"},
+			&cli.StringFlag{Name: "command", Usage: "shell `WORDS` that start the compiler, instead of EDGETPU_COMPILER and the plan file's"},
 			formatFlag("table", "json"),
 			&cli.StringFlag{Name: "emit", Usage: "also write build commands, `KIND` is " + strings.Join(emit.Names(), " or ") + "; needs -o"},
 			&cli.StringFlag{Name: "o", Usage: "`FILE` for --emit; \"-\" is stdout, which then holds nothing else"},
@@ -52,8 +52,8 @@ and writes nothing.`,
 type request struct {
 	plan                        string
 	versions                    []compile.Version // none: the plan file's
-	command                     []string          // none: the plan file's
-	commandFromEnv              bool
+	commandText                 string            // --command
+	command                     []string          // that is in force here; none: the plan file's
 	json                        bool
 	emit                        string
 	output                      string
@@ -80,12 +80,8 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		}
 		r.versions = append(r.versions, v)
 	}
-	// A flag wins over the variable, the variable over the plan.
-	if r.command = strings.Fields(c.String("command")); len(r.command) == 0 {
-		if c.IsSet("command") {
-			return nil, usageError("", "--command is empty")
-		}
-		r.command, r.commandFromEnv = strings.Fields(u.getenv("EDGETPU_COMPILER")), true
+	if r.commandText = c.String("command"); c.IsSet("command") && strings.TrimSpace(r.commandText) == "" {
+		return nil, usageError("", "--command is empty")
 	}
 	if r.emit != "" {
 		if err := oneOf("--emit", r.emit, emit.Names()...); err != nil {
@@ -95,6 +91,9 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 	switch {
 	case r.emit != "" && r.output == "":
 		return nil, usageError("add -o build.mk, or -o - for stdout", "--emit needs -o FILE")
+	case r.emit != "" && strings.ContainsAny(r.commandText, "$`"):
+		return nil, usageError("paths are relative to the plan's folder, and docker takes --volume=.:/w; EDGETPU_COMPILER is read when the build file runs",
+			"--command holds a variable, and the build file would hold what it stands for on this machine")
 	case r.output != "" && r.emit == "":
 		return nil, usageError("add --emit "+emit.Names()[0], "-o is where --emit writes to, and there is no --emit")
 	case r.check && r.emit != "":
@@ -111,7 +110,14 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 	if err := wantArgs(c, "plan file", 1, 1); err != nil {
 		return nil, err
 	}
-	r.plan = c.Args().First()
+	switch r.plan = c.Args().First(); {
+	case r.plan == "":
+		return nil, usageError("", "the name of the plan file is empty")
+	case strings.HasSuffix(r.plan, ".lock.json"):
+		return nil, usageError("give the plan file that it belongs to", "%s is a lock, not a plan", r.plan)
+	case filepath.Ext(r.plan) == ".tflite":
+		return nil, usageError("a plan file names models and how often they are called, see tpuplan help plan-file; tpuplan predict takes models", "%s is a model, not a plan", r.plan)
+	}
 	return r, nil
 }
 
@@ -129,6 +135,9 @@ func optimize(c *cli.Context, u *ui) error {
 	}
 	plan, err := plans.Load(r.plan)
 	if err != nil {
+		return err
+	}
+	if r.command, err = compilerCommand(c.Context, u, plan.Dir, r.commandText); err != nil {
 		return err
 	}
 	if len(r.versions) > 1 {
@@ -277,7 +286,7 @@ func (u *ui) printCheck(r *request, p *view.Planned, path string, old, lock *pla
 // evidence alone is only told, unless --strict is given.
 func staleness(u *ui, r *request, path string, old, lock *plans.Lock) error {
 	if old == nil {
-		return &failure{exitStale, fmt.Errorf("%s: there is no lock", path), "run tpuplan optimize " + r.plan}
+		return &failure{exitStale, fmt.Errorf("%s: there is no lock", path), "run tpuplan optimize " + emit.Quote(r.plan)}
 	}
 	var errs []error
 	changes := plans.Compare(old, lock)
@@ -331,10 +340,14 @@ func render(r *request, lock *plans.Lock) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", r.plan, errNothingToCompile)
 	}
 	words := []string{"tpuplan", "optimize"}
-	if r.command != nil && !r.commandFromEnv {
+	if len(r.versions) > 0 { // the plan file may name another one
+		words = append(words, "--compiler", r.versions[0].String())
+	}
+	build.Check = append(slices.Clone(words), "--check", build.Plan)
+	if r.commandText != "" {
 		// The variable is read when the build file runs; the flag would be forgotten.
 		build.Command = r.command
-		words = append(words, "--command", strings.Join(r.command, " "))
+		words = append(words, "--command", r.commandText)
 	}
 	output := r.output
 	if output != "-" {

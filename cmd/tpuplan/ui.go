@@ -16,6 +16,7 @@ package main
 //   - Colour only supports; nothing depends on it. It is used on a terminal,
 //     unless NO_COLOR is set or TERM is dumb; FORCE_COLOR turns it on
 //     elsewhere, and --color has the last word.
+//   - What comes from a file and would steer a terminal is shown as "?".
 //   - No prompts, and no progress off a terminal.
 
 import (
@@ -23,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -83,7 +85,16 @@ func (u *ui) message(paint, kind, text string) {
 	if u.colored(u.err) {
 		kind = "\x1b[" + paint + "m" + kind + "\x1b[0m"
 	}
-	fmt.Fprintf(u.err, "tpuplan: %s: %s\n", kind, text)
+	fmt.Fprintf(u.err, "tpuplan: %s: %s\n", kind, visible(text))
+}
+
+// visible is view.Visible for messages, which may have several lines.
+func visible(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = view.Visible(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // warn says a warning once, however many plans of a comparison it concerns.
@@ -134,7 +145,7 @@ func (u *ui) fail(err error) {
 // problems lists what is wrong with a file, each with its position.
 func (u *ui) problems(problems plans.Problems) {
 	for _, p := range problems {
-		fmt.Fprintln(u.err, p.Error())
+		fmt.Fprintln(u.err, visible(p.Error()))
 		if isTerminal(u.err) {
 			fmt.Fprint(u.err, p.Excerpt())
 		}

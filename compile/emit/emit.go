@@ -42,8 +42,8 @@ type Build struct {
 	Output  string   // name of the build file, for the header; "" if it goes to stdout
 
 	// Regenerate is the whole command line that writes this file again,
-	// program name first; the build file puts $(TPUPLAN) for that. Empty:
-	// there is no rule for it.
+	// program name first; the build file puts $(TPUPLAN) for that. Empty, or
+	// without an Output: there is no rule for it.
 	Regenerate []string
 	// Check is the command line that tells whether the plan still has this
 	// answer, program name first. Empty: tpuplan optimize --check PLAN.

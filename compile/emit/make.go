@@ -60,7 +60,7 @@ tpuplan-all: $(tpuplan_notmain)
 // Make writes a makefile fragment for GNU make (>= 4.3 with grouped targets,
 // older ones through mark files) and bmake, to be run with make -f or included
 // by a Makefile in the plan's folder, whose default goal stays what it was. It
-// offers tpuplan-all, tpuplan-clean, tpuplan-check and tpuplan-regenerate.
+// offers tpuplan-all, tpuplan-clean, tpuplan-check and, if it is a file, tpuplan-regenerate.
 //
 // EDGETPU_COMPILER, EDGETPU_COMPILER_FLAGS, TPUPLAN and TPUPLAN_OUT_DIR may be
 // set by the user, the first two as shell words. An out_dir that is not plain
@@ -108,7 +108,7 @@ func Make(w io.Writer, b *Build) error {
 		m.tool("tpuplan-check", args)
 		phony += " tpuplan-check"
 	}
-	if len(b.Regenerate) > 0 {
+	if len(b.Regenerate) > 0 && b.Output != "" { // stdout is nothing to write anew
 		m.tool("tpuplan-regenerate", b.Regenerate)
 		phony += " tpuplan-regenerate"
 	}

@@ -24,6 +24,9 @@ const (
 	// tailLines of the compiler's output are shown when a group fails.
 	tailLines = 20
 	maxOutput = 16 << 20 // bytes of an output that are read
+	// plainWords is what words and the blanks between them may consist of if
+	// no shell is needed to read them.
+	plainWords = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./- \t"
 )
 
 // ending is how a compiler call ended.
@@ -207,7 +210,11 @@ var failureHints = map[string]string{
 
 // Words splits a text into the words that a POSIX shell makes of it in a
 // folder, with variables and all: what build files do with EDGETPU_COMPILER.
+// Plain words need no shell to tell them apart.
 func Words(ctx context.Context, dir, text string) ([]string, error) {
+	if strings.Trim(text, plainWords) == "" {
+		return strings.Fields(text), nil
+	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", `eval "set -- $1"; for word do printf "%s\0" "$word"; done`, "sh", text)
 	cmd.Dir = dir
 	var problem bytes.Buffer

@@ -24,12 +24,13 @@ var layers = map[string][]string{
 	"compile/run":               {"compile", "compile/report", "tflite"},
 	"cost":                      {},
 	"planner":                   {"compile", "compile/report", "cost"},
-	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "planner", "tflite"},
+	"internal/columns":          {},
+	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "internal/columns", "planner", "tflite"},
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {},
 	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "planner", "plans", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "planner", "plans", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "internal/columns", "planner", "plans", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import
@@ -50,6 +51,7 @@ var outside = map[string][]string{
 	"os":                            {"tflite", "plans", "compile/run", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
+	"golang.org/x/text":             {"internal/columns"},
 	"github.com/BurntSushi":         {"plans"},
 	"github.com/google/renameio":    {"plans", "compile/run", "cmd/tpuplan"},
 	"github.com/google/flatbuffers": {"tflite", "tflite/internal"},

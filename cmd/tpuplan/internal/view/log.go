@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/tpuplan/tpuplan/compile/report"
 )
@@ -156,24 +155,24 @@ func Log(reports []report.Report, s Style) []byte {
 const shownUnknown = 3
 
 func logged(b *bytes.Buffer, s Style, r *report.Report) {
-	b.WriteString(s.bold(shorten(visible(r.Source.File), s.Width)) + "\n")
+	b.WriteString(s.bold(shorten(Visible(r.Source.File), s.Width)) + "\n")
 	head := cmp.Or(r.Compiler, "of unknown version") + ": " + count(len(r.Models), "model")
 	if r.CompileMS > 0 {
 		head += fmt.Sprintf(", compiled in %d ms", r.CompileMS)
 	}
-	paragraph(b, s, "edgetpu_compiler ", visible(head))
+	paragraph(b, s, "edgetpu_compiler ", head)
 	if r.Failure != nil {
-		paragraph(b, s, "failed: ", visible(r.Failure.Kind+": "+r.Failure.Text))
+		paragraph(b, s, "failed: ", r.Failure.Kind+": "+r.Failure.Text)
 	}
 	if len(r.Models) > 0 {
 		b.WriteString("\n")
 		loggedModels(b, s, r)
 	}
 	for _, e := range r.Errors {
-		paragraph(b, s, "error: ", visible(e))
+		paragraph(b, s, "error: ", e)
 	}
 	for _, w := range r.Warnings {
-		paragraph(b, s, "warning: ", visible(w))
+		paragraph(b, s, "warning: ", w)
 	}
 	for _, a := range r.Source.Attempts {
 		how := "not finished in this text"
@@ -183,17 +182,17 @@ func logged(b *bytes.Buffer, s Style, r *report.Report) {
 		case a.Failure != nil:
 			how = a.Failure.Text
 		}
-		paragraph(b, s, "attempt: ", visible(fmt.Sprintf("%s: %s", count(a.Ops, "op"), how)))
+		paragraph(b, s, "attempt: ", fmt.Sprintf("%s: %s", count(a.Ops, "op"), how))
 	}
 	for _, n := range r.Source.Notes {
-		paragraph(b, s, "note: ", visible(n))
+		paragraph(b, s, "note: ", n)
 	}
 	for k, l := range r.Source.Unknown {
 		if k == shownUnknown {
 			fmt.Fprintf(b, "and %s more that no rule knows\n", count(len(r.Source.Unknown)-k, "line"))
 			break
 		}
-		paragraph(b, s, fmt.Sprintf("unknown line %d: ", l.Number), shorten(visible(l.Text), 2*s.Width))
+		paragraph(b, s, fmt.Sprintf("unknown line %d: ", l.Number), shorten(Visible(l.Text), 2*s.Width))
 	}
 }
 
@@ -211,7 +210,7 @@ func loggedModels(b *bytes.Buffer, s Style, r *report.Report) {
 		column
 		cell func(m *report.Model) string
 	}{
-		{left("MODEL"), func(m *report.Model) string { return visible(cmp.Or(m.Input, m.Output, "(not named)")) }},
+		{left("MODEL"), func(m *report.Model) string { return cmp.Or(m.Input, m.Output, "(not named)") }},
 		{right("FILE SIZE"), text(func(m *report.Model) *report.Size { return m.InputSize })},
 		{right("AVAILABLE"), text(func(m *report.Model) *report.Size { return m.Available })},
 		{right("ON CHIP"), text(func(m *report.Model) *report.Size { return m.OnChip })},
@@ -249,14 +248,4 @@ func onTPU(m *report.Model) string {
 		return fmt.Sprintf("?/%d", m.Operations)
 	}
 	return ""
-}
-
-// visible replaces what would steer a terminal: a log may come from anywhere.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
 }

@@ -7,10 +7,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans"
 )
@@ -230,7 +230,7 @@ func (p *Planned) headline(s Style) string {
 	value, worth := p.value(p.Plan.Value), p.against("separate")
 	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(number, "group"))
 	for _, line := range []string{names + value + worth, names + value, counts + value + worth} {
-		if utf8.RuneCountInString(line) <= s.Width {
+		if columns.Width(line) <= s.Width {
 			return line
 		}
 	}
@@ -268,8 +268,12 @@ func (p *Planned) against(name string) string {
 		if b.Name != name || !b.Feasible || p.Plan.Value <= 0 || len(p.Plan.Models) == 1 {
 			continue
 		}
+		least := 1 + tie // in time; bytes do not vary from call to call
+		if p.Resolved.Problem.Objective == planner.ByteHits {
+			least = 1.005
+		}
 		switch f := b.Value / p.Plan.Value; {
-		case f < 1.005:
+		case f < least:
 			return ", no better than " + baselineNames[name]
 		case p.factorsHold():
 			return ", " + factor(f) + " better than " + baselineNames[name]
@@ -504,6 +508,9 @@ func Compare(c *Comparison, s Style) []byte {
 	var b bytes.Buffer
 	best := c.best()
 	headline := fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, best.value(best.Plan.Value))
+	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+tie) }) {
+		headline = fmt.Sprintf("a tie of all %d releases: %s", len(c.Plans), best.value(best.Plan.Value))
+	}
 	for i := range c.Plans {
 		own := &c.Plans[i]
 		if own.Resolved.Version != c.Own || own == best {

@@ -185,7 +185,7 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 	if len(streamed) == 0 && m.Model.CPUOps == 0 && m.Model.Failure == nil {
 		return
 	}
-	b.WriteString("\n" + m.File + "\n")
+	b.WriteString("\n" + Visible(m.File) + "\n")
 	if m.Model.Failure != nil {
 		failed(b, s, m.Model.Failure)
 	}

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/plans"
 )
 
@@ -22,8 +24,20 @@ type Style struct {
 	Color bool // ANSI colours may be used
 }
 
+// Visible replaces what would steer a terminal: names of files, layers and ops
+// may come from anywhere.
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) && string(r) != glue {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
 // bold marks what to read first.
 func (s Style) bold(text string) string {
+	text = Visible(text)
 	if !s.Color {
 		return text
 	}
@@ -116,16 +130,21 @@ type column struct {
 func left(title string) column  { return column{title: title} }
 func right(title string) column { return column{title: title, right: true, fixed: true} }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) add(cells ...string) {
+	for i := range cells {
+		cells[i] = Visible(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+}
 
 // write prints the table indented; the first column gives way if the table is too wide.
 func (t *table) write(b *bytes.Buffer, s Style, indent int) {
 	widths := make([]int, len(t.columns))
 	total := indent
 	for c := range t.columns {
-		widths[c] = utf8.RuneCountInString(t.columns[c].title)
+		widths[c] = columns.Width(t.columns[c].title)
 		for _, row := range t.rows {
-			widths[c] = max(widths[c], utf8.RuneCountInString(row[c]))
+			widths[c] = max(widths[c], columns.Width(row[c]))
 		}
 		if total += widths[c]; c > 0 {
 			total += 2
@@ -157,7 +176,7 @@ func (t *table) line(b *bytes.Buffer, widths []int, indent int, cells []string) 
 			line += "  "
 		}
 		cell = shorten(cell, widths[c])
-		pad := strings.Repeat(" ", widths[c]-utf8.RuneCountInString(cell))
+		pad := strings.Repeat(" ", widths[c]-columns.Width(cell))
 		if t.columns[c].right {
 			line += pad + cell
 		} else {
@@ -169,12 +188,26 @@ func (t *table) line(b *bytes.Buffer, widths []int, indent int, cells []string) 
 
 // shorten leaves out the middle of a text, for both ends of a file name tell something.
 func shorten(text string, width int) string {
-	runes := []rune(text)
-	if len(runes) <= width {
+	if columns.Width(text) <= width {
 		return text
 	}
-	head := (width - 2) / 2
-	return string(runes[:head]) + ".." + string(runes[len(runes)-(width-2-head):])
+	head := leading(text, (width-2)/2)
+	tail := text
+	for columns.Width(tail) > width-2-columns.Width(head) {
+		_, n := utf8.DecodeRuneInString(tail)
+		tail = tail[n:]
+	}
+	return head + ".." + tail
+}
+
+// leading is as much of the beginning of a text as fits.
+func leading(text string, width int) string {
+	for i, r := range text {
+		if width -= columns.Of(r); width < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // glue is a blank at which paragraph breaks no line.
@@ -182,11 +215,12 @@ const glue = "\x1f"
 
 // paragraph prints words that may take several lines, with a hanging indent.
 func paragraph(b *bytes.Buffer, s Style, label, text string) {
-	indent := len(label)
+	indent := columns.Width(label)
 	line := label
 	for i, word := range strings.Fields(text) {
+		word = Visible(word)
 		if i > 0 {
-			if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > s.Width {
+			if columns.Width(line)+1+columns.Width(word) > s.Width {
 				b.WriteString(strings.TrimRight(strings.ReplaceAll(line, glue, " "), " ") + "\n")
 				line = strings.Repeat(" ", indent)
 			} else {

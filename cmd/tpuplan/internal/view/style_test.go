@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/tpuplan/tpuplan/internal/columns"
 )
 
 func TestNumbersHaveSensibleDigits(t *testing.T) {
@@ -84,7 +85,7 @@ func TestTextFits(t *testing.T) {
 		s := Style{Width: rapid.IntRange(40, 120).Draw(t, "width")}
 		var b bytes.Buffer
 		table := table{columns: []column{left("NAME"), right("SIZE")}}
-		name := rapid.StringMatching(`[a-zä_.]{0,150}`)
+		name := rapid.StringMatching(`[a-zä日本_.]{0,150}`)
 		for range rapid.IntRange(1, 5).Draw(t, "rows") {
 			table.add(name.Draw(t, "name"), "123.45 MiB")
 		}
@@ -95,7 +96,7 @@ func TestTextFits(t *testing.T) {
 		words := rapid.SliceOf(rapid.StringMatching(`[a-z]{1,20}`)).Draw(t, "words")
 		paragraph(&b, s, "label: ", strings.Join(words, " "))
 		for _, line := range strings.Split(b.String(), "\n") {
-			if utf8.RuneCountInString(line) > s.Width {
+			if columns.Width(line) > s.Width {
 				t.Errorf("wider than %d: %q", s.Width, line)
 			}
 		}
@@ -140,4 +141,24 @@ func TestBarIsFull(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestTablesAlignWideCharacters(t *testing.T) {
+	tab := table{columns: []column{left("MODEL"), right("RATE")}}
+	tab.add("face", "1/s")
+	tab.add("日本語モデル", "10/s")
+	tab.add("gro\u0308ße", "2/s")
+	for _, test := range []struct {
+		width int
+		want  string
+	}{
+		{80, "MODEL         RATE\nface           1/s\n日本語モデル  10/s\ngro\u0308ße          2/s\n"},
+		{15, "MODEL      RATE\nface        1/s\n日..デル   10/s\ngro\u0308ße       2/s\n"},
+	} {
+		var b bytes.Buffer
+		tab.write(&b, Style{Width: test.width}, 0)
+		if diff := cmp.Diff(test.want, b.String()); diff != "" {
+			t.Errorf("%d columns (-want +got):\n%s", test.width, diff)
+		}
+	}
 }
