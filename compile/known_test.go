@@ -391,3 +391,19 @@ func withClasses(t testing.TB, name string, classes int) *tflite.Source {
 	}
 	return &changed
 }
+
+// What is used and what remains add up to the capacity, also where a call has
+// copies of one model: each takes rows of its own.
+func TestRemainingWithCopies(t *testing.T) {
+	for _, v := range []Version{V15_0, V16_0} {
+		m := built(t, tflitetest.MobileNetV1(0.25, 128, 1001), Settings{Version: v})
+		p := Predict(v, []Input{inputOf("a", m), inputOf("b", m), inputOf("c", m)})
+		sum := p.Remaining
+		for i := range p.Models {
+			sum += p.Report.Models[i].OnChip.Bytes
+		}
+		if sum != p.Capacity {
+			t.Errorf("%s: used and remaining are %d bytes, the capacity %d", v, sum, p.Capacity)
+		}
+	}
+}

@@ -82,11 +82,8 @@ func Predict(v Version, inputs []Input) *Prediction {
 	splits := Allocate(v, p.Reserve.Rows, loads)
 	low, high := cachedRange(v, p.Reserve, loads)
 	p.Remaining = p.Capacity
-	copies := lastCopies(loads)
 	for i, s := range splits {
-		if v.Sequential() || copies[i] == i {
-			p.Remaining -= int64(s.Rows) * RowBytes
-		}
+		p.Remaining -= int64(s.Rows) * RowBytes // copies of one model too: each has its own rows
 		c := inputs[i].Model.Certainty.Weaker(p.RuleCertainty)
 		if low[i] != high[i] {
 			c = c.Weaker(p.Reserve.Certainty)
