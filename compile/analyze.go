@@ -11,6 +11,8 @@
 package compile
 
 import (
+	"slices"
+
 	"github.com/tpuplan/tpuplan/compile/report"
 	"github.com/tpuplan/tpuplan/tflite"
 )
@@ -27,10 +29,8 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 		m.Ops[i] = OpInfo{Index: i, Name: OpName(op), Reason: v.reason, Certainty: v.certainty}
 	}
 	regions := g.regions(passes)
-	mapped := make([]bool, len(src.Ops))
 	for n, region := range regions {
 		for _, i := range region {
-			mapped[i] = n == 0 || s.AllRegions
 			m.Ops[i].Reason = statusRegion
 		}
 		if n == 0 || s.AllRegions {
@@ -38,6 +38,8 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 			m.border(g, region)
 		}
 	}
+	mapped := g.chosen(regions, s)
+	m.Certainty = g.refusals(m.Ops, passes, mapped, s)
 	for i := range src.Ops {
 		info := &m.Ops[i]
 		if !mapped[i] {
@@ -58,6 +60,35 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 	}
 	m.Failure = g.failure(m)
 	return m
+}
+
+// chosen says which ops become part of a custom op: those of the first
+// region, or of all.
+func (g *graph) chosen(regions [][]int, s Settings) []bool {
+	mapped := make([]bool, len(g.Ops))
+	for n, region := range regions {
+		for _, i := range region {
+			mapped[i] = n == 0 || s.AllRegions
+		}
+	}
+	return mapped
+}
+
+// refusals says how sure it is that the ops which were refused are: those
+// whose refusal is a guess count if more would be mapped without it.
+func (g *graph) refusals(ops []OpInfo, passes, mapped []bool, s Settings) report.Certainty {
+	otherwise := slices.Clone(passes)
+	weakest := report.Exact
+	for i := range ops {
+		if !passes[i] && ops[i].Certainty > report.Strong {
+			otherwise[i] = true
+			weakest = weakest.Weaker(ops[i].Certainty)
+		}
+	}
+	if weakest == report.Exact || slices.Equal(mapped, g.chosen(g.regions(otherwise), s)) {
+		return report.Exact
+	}
+	return weakest
 }
 
 // add books an op's footprint.

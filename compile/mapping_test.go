@@ -289,3 +289,37 @@ func TestReserveFromAvailable(t *testing.T) {
 		t.Error("9 MiB were accepted")
 	}
 }
+
+// An op whose mapping is a guess, near a size limit or of a kind nobody saw,
+// makes the model's numbers a guess, whether it is mapped or refused; but not
+// where it stands behind the only region that is compiled.
+func TestCertaintyOfMapping(t *testing.T) {
+	resize := func(size int) *tflitetest.Builder { return image().Conv(8, 1, 1, 1, true).ResizeBilinear(size, size) }
+	for _, test := range []struct {
+		name string
+		b    *tflitetest.Builder
+		want report.Certainty
+	}{
+		{"far below the limit of images", resize(200), report.Exact},
+		{"just below it", resize(620), report.Heuristic},
+		{"just over it", resize(630), report.Heuristic},
+		{"far over it", resize(1000), report.Exact},
+		{"reshape between the sizes seen", tflitetest.New().Input(1, 125, 125, 8).Reshape(1, 125*125*8), report.Heuristic},
+		{"matrix product of activations", image().Conv(8, 1, 1, 1, true).Unary(tflite.BatchMatMul), report.Heuristic},
+		{"op known to stay on the CPU", image().Conv(8, 1, 1, 1, true).Unary(tflite.HardSwish), report.Exact},
+		{"guess behind the region", image().Conv(8, 1, 1, 1, true).Unary(tflite.HardSwish).Unary(tflite.BatchMatMul), report.Exact},
+		{"long concatenation", longConcatenation(), report.Heuristic},
+	} {
+		m := Analyze(test.b.Source(), Settings{Version: V16_0})
+		if m.Certainty != test.want {
+			t.Errorf("%s: %s, want %s", test.name, m.Certainty, test.want)
+		}
+	}
+}
+
+// longConcatenation joins two halves to 60 rows of 4,200 channels.
+func longConcatenation() *tflitetest.Builder {
+	b := tflitetest.New().Input(1, 60, 2100)
+	in := b.At()
+	return b.Concat(2, in, b.From(in).Unary(tflite.Relu).At())
+}
