@@ -93,6 +93,7 @@ func (g *graph) refusals(ops []OpInfo, passes, mapped []bool, s Settings) report
 
 // add books an op's footprint.
 func (m *Model) add(f footprint, info *OpInfo) {
+	info.Certainty = info.Certainty.Weaker(f.certainty)
 	for _, part := range f.parts {
 		part.Op = info.Index
 		part.Certainty = part.Certainty.Weaker(info.Certainty)

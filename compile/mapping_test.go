@@ -224,6 +224,18 @@ func TestFootprintRules(t *testing.T) {
 			}).Source()
 		}, V15_0, 32 * 4 * 9, 9},
 		{"detection head pads its pieces", func() *tflite.Source { return image().Conv(6, 1, 1, 1, true).Reshape(1, 3072, 2).Source() }, V15_0, 16 * 4 * 3, 3},
+		// 25 positions of two words and the bias; the reshape is 3 groups of 150/32 + 3 rows
+		{"flattened image of six channels", func() *tflite.Source {
+			return tflitetest.New().Input(1, 5, 5, 6).Reshape(1, 150).FC(8).Source()
+		}, V15_0, 16*4*51 + 21*256, 51 + 21},
+		{"flattened image of one channel", func() *tflite.Source {
+			return tflitetest.New().Input(1, 5, 5, 1).Reshape(1, 25).FC(8).Source()
+		}, V15_0, 16*4*26 + 3*256, 26 + 3},
+		{"flattened image of eight channels", func() *tflite.Source {
+			return tflitetest.New().Input(1, 5, 5, 8).Reshape(1, 200).FC(8).Source()
+		}, V15_0, 16 * 4 * 51, 51},
+		{"transposed maps of 20 x 20", func() *tflite.Source { return transposedMaps(20) }, V16_0, 12_864, 51},
+		{"transposed maps of 10 x 10", func() *tflite.Source { return transposedMaps(10) }, V16_0, 18_496, 73},
 		{"padding of channels is a convolution", func() *tflite.Source { return image().Pad(0, 0, 0, 0, 0, 0, 4, 4).Source() }, V15_0, 16 * 4 * 3, 3},
 		{"padding of an image is none", func() *tflite.Source { return image().Pad(0, 0, 1, 1, 1, 1, 0, 0).Source() }, V15_0, 0, 0},
 		{"taps in the padding are dropped", func() *tflite.Source { return tflitetest.New().Input(1, 1, 2, 8).Conv(16, 3, 3, 1, true).Source() }, V16_0, 16 * 4 * (3*2 + 1), 7},
@@ -258,6 +270,36 @@ func TestFootprintRules(t *testing.T) {
 		if bytes != test.bytes || rows != test.rows {
 			t.Errorf("%s: %d bytes in %d rows, want %d in %d", test.name, bytes, rows, test.bytes, test.rows)
 		}
+	}
+}
+
+// transposedMaps puts 64 maps of w x w in front and flattens each.
+func transposedMaps(w int) *tflite.Source {
+	b := tflitetest.New().Input(1, w, w, 64)
+	in, out := b.At(), b.Activation(1, 64, w, w)
+	b.Op(tflite.Op{Code: tflite.Transpose, Inputs: []int{in, b.Integers(0, 3, 1, 2)}, Outputs: []int{out}})
+	return b.Reshape(1, 64, w*w).Source()
+}
+
+// Where no rule gives the bytes of flattened maps, and where a
+// FULLY_CONNECTED flattens its input itself, the numbers are guesses.
+func TestFlatteningIsAGuess(t *testing.T) {
+	for name, src := range map[string]*tflite.Source{
+		"maps of a size not seen": transposedMaps(16),
+		"without a reshape":       tflitetest.New().Input(1, 5, 5, 6).FC(8).Source(),
+	} {
+		if m := Analyze(src, Settings{Version: V16_0}); m.Certainty != report.Heuristic {
+			t.Errorf("%s: %s", name, m.Certainty)
+		}
+	}
+}
+
+// A reshape on the CPU leaves a plain vector to the FULLY_CONNECTED behind it.
+func TestFlattenedOnTheCPU(t *testing.T) {
+	b := tflitetest.New().Input(1, 160, 160, 6).Reshape(1, 153_600).FC(8)
+	m := Analyze(b.Source(), Settings{Version: V16_0, AllRegions: true})
+	if want := int64(16 * 4 * (153_600/4 + 1)); m.Ops[0].Mapped || m.Ops[1].Bytes != want {
+		t.Errorf("reshape: %q; fully connected: %d bytes, want %d", m.Ops[0].Reason, m.Ops[1].Bytes, want)
 	}
 }
 
