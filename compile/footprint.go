@@ -370,27 +370,31 @@ func (g *graph) elementwise(op *tflite.Op) footprint {
 		if t == nil || !t.Constant() || t.Elements() <= 1 {
 			continue
 		}
-		c := t.Dim(1)
+		y, _, z := dims(out)
 		switch live := liveDims(t); {
 		case live == 1: // a vector over the channels
-			bytes := roundUp(16*int64(c), 64)
-			if op.Code != tflite.PRelu && len(out.Shape) == 4 && pointOutput(out) {
-				part := packed(bytes)
-				part.Class = 1
-				part.Certainty = report.Heuristic
-				f.parts = append(f.parts, part)
-				continue
+			bytes := roundUp(16*int64(t.Dim(1)), 64)
+			if op.Code != tflite.PRelu && pointOutput(out) {
+				f.certainty = report.Heuristic // seen once, in four dimensions
+				if len(out.Shape) == 4 {
+					part := packed(bytes)
+					part.Class = 1
+					f.parts = append(f.parts, part)
+					continue
+				}
 			}
 			f.streamed += bytes
-		case live == 2 && len(t.Shape) >= 4:
-			// varies only over the two innermost dimensions: not streamed
+		case live == 2 && (len(t.Shape) >= 4 || y > 1):
+			// varies only over the two innermost dimensions, however many are written: not streamed
+			if y == 1 {
+				f.certainty = report.Heuristic
+			}
 		default:
-			_, _, z := dims(out)
 			size := out.Elements()
 			if z > 1 {
 				size = size / int64(z) * roundUp(int64(z), 4)
 			}
-			f.streamed += size
+			f.streamed += min(size, absurdSize)
 		}
 	}
 	return f

@@ -252,6 +252,18 @@ func TestFootprintRules(t *testing.T) {
 			b := tflitetest.New().Input(1, 32, 32, 6)
 			return b.Binary(tflite.Add, b.Constant(1, 32, 32, 6)).Source()
 		}, V15_0, 32 * 32 * 8, 0},
+		{"constant over the two innermost dimensions", func() *tflite.Source {
+			b := image()
+			return b.Binary(tflite.Mul, b.Constant(1, 1, 32, 8)).Source()
+		}, V16_0, 0, 0},
+		{"the same without the leading ones", func() *tflite.Source {
+			b := image()
+			return b.Binary(tflite.Mul, b.Constant(32, 8)).Source()
+		}, V16_0, 0, 0},
+		{"constant as large as its activation of two dimensions", func() *tflite.Source {
+			b := tflitetest.New().Input(1, 32, 6)
+			return b.Binary(tflite.Add, b.Constant(1, 32, 6)).Source()
+		}, V16_0, 32 * 8, 0},
 		{"constant scalar", func() *tflite.Source {
 			b := image()
 			return b.Binary(tflite.Mul, b.Constant(1)).Source()
