@@ -407,3 +407,18 @@ func TestRemainingWithCopies(t *testing.T) {
 		}
 	}
 }
+
+// A model of which nothing maps reserves nothing: beside others it leaves the
+// capacity as it is.
+func TestUnmappedModelReservesNothing(t *testing.T) {
+	float := tflitetest.New().Input(1, 8, 8, 8).Dequantize().Bytes()
+	net := tflitetest.New().Input(1, 16, 16, 8).Conv(8, 1, 1, 1, true).Bytes() // 6 rows in 16.0
+	for _, v := range Versions() {
+		s := Settings{Version: v}
+		alone := Predict(v, []Input{inputOf("net", built(t, net, s))})
+		both := Predict(v, []Input{inputOf("net", built(t, net, s)), inputOf("float", built(t, float, s))})
+		if both.Reserve != alone.Reserve {
+			t.Errorf("%s: %+v, alone %+v", v, both.Reserve, alone.Reserve)
+		}
+	}
+}
