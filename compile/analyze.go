@@ -11,6 +11,7 @@
 package compile
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/tpuplan/tpuplan/compile/report"
@@ -58,7 +59,7 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 		// what the compiler does with control flow is not known
 		m.Certainty = report.Unknown
 	}
-	m.Failure = g.failure(m)
+	g.failure(m)
 	return m
 }
 
@@ -139,10 +140,17 @@ func (m *Model) border(g *graph, region []int) {
 // tensorBytes is the size of an activation of a mapped op, which has one byte per element.
 func tensorBytes(t *tflite.Tensor) int64 { return t.Elements() }
 
-// failure is set when nothing maps, in the words of the compiler.
-func (g *graph) failure(m *Model) *report.Failure {
-	if m.Subgraphs > 0 {
-		return nil
+// failure sets why the compiler gives no usable model, in its words, and what
+// TFLite says before: the file has an op that is not known, or nothing maps.
+func (g *graph) failure(m *Model) {
+	v := m.Settings.Version
+	for i := range g.Ops {
+		if op := &g.Ops[i]; notFound(op, v) {
+			text := fmt.Sprintf("Didn't find op for builtin opcode '%s' version '%d'", op.Code, op.Version)
+			m.Failure = &report.Failure{Kind: report.UnsupportedOpVersion, Text: text}
+			m.Errors = []string{text, "Registration failed."}
+			return
+		}
 	}
 	quantized := false
 	for i := range g.Ops {
@@ -150,10 +158,43 @@ func (g *graph) failure(m *Model) *report.Failure {
 			quantized = quantized || eightBit(&g.Tensors[t])
 		}
 	}
-	if !quantized && m.Settings.Version < V16_0 {
-		return &report.Failure{Kind: "not_quantized", Text: "Model not quantized"}
+	if m.Subgraphs == 0 && !quantized && v < V16_0 {
+		m.Failure = &report.Failure{Kind: report.NotQuantized, Text: "Model not quantized"}
+		return
 	}
-	return &report.Failure{Kind: "zero_subgraphs", Text: "Number of Edge TPU subgraphs: 0"}
+	for i := range g.Ops {
+		if op := &g.Ops[i]; op.Code == tflite.Custom && !knownCustom[op.Custom] {
+			m.Failure = &report.Failure{Kind: report.Other, Text: "Model failed in Tflite interpreter. Please ensure model can be loaded/run in Tflite interpreter."}
+			m.Errors = []string{
+				fmt.Sprintf("Encountered unresolved custom op: %s.", op.Custom),
+				fmt.Sprintf("Node number %d (%s) failed to prepare.", i, op.Custom),
+			}
+			return
+		}
+	}
+	if m.Subgraphs == 0 {
+		m.Failure = &report.Failure{Kind: report.ZeroSubgraphs, Text: "Number of Edge TPU subgraphs: 0"}
+	}
+}
+
+// knownCustom are the custom ops that TFLite itself brings along. A model with
+// any other cannot be loaded by the compiler.
+var knownCustom = map[string]bool{
+	"TFLite_Detection_PostProcess": true, "AudioSpectrogram": true, "Mfcc": true, "NumericVerify": true,
+	tflite.EdgeTPUOp: true,
+}
+
+// notFound reports op versions that came to TFLite after a release of the
+// compiler was built, so that it cannot even load the model. The list has only
+// what is sure; see also tooNew.
+func notFound(op *tflite.Op, v Version) bool {
+	switch op.Code {
+	case tflite.Fill:
+		return op.Version >= 3 && v <= V15_0
+	case tflite.FullyConnected:
+		return op.Version >= 10
+	}
+	return false
 }
 
 // OpName is the operator's name as the compiler's operation log prints it.

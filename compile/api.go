@@ -90,6 +90,7 @@ type Model struct {
 	TPUOps      int
 	CPUOps      int
 	Failure     *report.Failure // non-nil: edgetpu_compiler would give no usable model
+	Errors      []string        // what TFLite prints before the failure
 	InputBytes  int64           // of the TPU region's border, per inference, unpadded
 	OutputBytes int64
 	Certainty   report.Certainty // the weakest rule used for Load

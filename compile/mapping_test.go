@@ -3,6 +3,7 @@ package compile
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -376,4 +377,51 @@ func longConcatenation() *tflitetest.Builder {
 	b := tflitetest.New().Input(1, 60, 2100)
 	in := b.At()
 	return b.Concat(2, in, b.From(in).Unary(tflite.Relu).At())
+}
+
+// Models that the compiler cannot load: an op version that came later, a
+// custom op that TFLite does not bring along. The whole call fails.
+func TestModelsThatCannotBeLoaded(t *testing.T) {
+	custom := func(name string) *tflite.Source {
+		b := image().Conv(8, 1, 1, 1, true)
+		in, out := b.At(), b.Activation(1, 32, 32, 8)
+		return b.Op(tflite.Op{Code: tflite.Custom, Custom: name, Inputs: []int{in}, Outputs: []int{out}}).Source()
+	}
+	version := func(n int) *tflite.Source {
+		b := tflitetest.New().Input(1, 8).FC(4)
+		b.Last().Version = n
+		return b.Source()
+	}
+	for _, test := range []struct {
+		name string
+		src  *tflite.Source
+		want string // kind
+	}{
+		{"custom op that is not known", custom("Atan"), report.Other},
+		{"custom op of TFLite", custom("TFLite_Detection_PostProcess"), ""},
+		{"version of 2023", version(12), report.UnsupportedOpVersion},
+		{"version of 2020", version(9), ""},
+	} {
+		m := Analyze(test.src, Settings{Version: V16_0})
+		got := ""
+		if m.Failure != nil {
+			got = m.Failure.Kind
+		}
+		if got != test.want {
+			t.Errorf("%s: failure %q, want %q", test.name, got, test.want)
+		}
+		// the compiler's words are read back as the same failure, and no model was compiled
+		p := Predict(V16_0, []Input{inputOf("good.tflite", Analyze(version(1), Settings{Version: V16_0})), inputOf("x.tflite", m)})
+		var text strings.Builder
+		if err := report.Print(&text, &p.Report); err != nil {
+			t.Fatal(err)
+		}
+		back, err := report.Parse("printed", strings.NewReader(text.String()))
+		if err != nil || len(back) != 1 {
+			t.Fatalf("%s: %d reports (%v)", test.name, len(back), err)
+		}
+		if f := back[0].Failure; test.want != "" && (f == nil || *f != *m.Failure || strings.Contains(text.String(), "Input model")) {
+			t.Errorf("%s: printed as\n%s", test.name, text.String())
+		}
+	}
 }

@@ -164,10 +164,15 @@ func (p *Prediction) report() report.Report {
 			x.Remaining = report.Exactly(remaining)
 		}
 		available -= int64(m.Split.Rows) * RowBytes
-		if r.Failure == nil {
-			r.Failure = m.Model.Failure
+		r.Errors = append(r.Errors, m.Model.Errors...)
+		// one model that cannot be compiled fails the call; one of which nothing maps does not
+		if f := m.Model.Failure; f != nil && (r.Failure == nil || r.Failure.Kind == report.ZeroSubgraphs) {
+			r.Failure = f
 		}
 		r.Models = append(r.Models, x)
+	}
+	if r.Failure != nil && r.Failure.Kind != report.ZeroSubgraphs {
+		r.CompileMS = report.NotPrinted
 	}
 	return r
 }
