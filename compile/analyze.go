@@ -12,6 +12,7 @@ package compile
 
 import (
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	"github.com/tpuplan/tpuplan/compile/report"
@@ -52,7 +53,7 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 		}
 		m.TPUOps++
 		info.Mapped, info.Reason = true, StatusMapped
-		m.add(g.footprint(&src.Ops[i], s, mapped), info)
+		m.add(g.footprint(&src.Ops[i], s, mapped), info, g.weights(&src.Ops[i]))
 	}
 	m.Reserve = g.reserve(s.Version, mapped)
 	if src.Subgraphs > 1 {
@@ -93,10 +94,10 @@ func (g *graph) refusals(ops []OpInfo, passes, mapped []bool, s Settings) report
 }
 
 // add books an op's footprint.
-func (m *Model) add(f footprint, info *OpInfo) {
+func (m *Model) add(f footprint, info *OpInfo, weights uint64) {
 	info.Certainty = info.Certainty.Weaker(f.certainty)
 	for _, part := range f.parts {
-		part.Op = info.Index
+		part.Op, part.Weights = info.Index, weights
 		part.Certainty = part.Certainty.Weaker(info.Certainty)
 		info.Certainty = part.Certainty
 		info.Bytes += part.Bytes
@@ -106,6 +107,19 @@ func (m *Model) add(f footprint, info *OpInfo) {
 	info.Bytes += f.streamed
 	m.Load.Streamed += f.streamed
 	m.Certainty = m.Certainty.Weaker(info.Certainty)
+}
+
+var weightsSeed = maphash.MakeSeed()
+
+// weights is the identity of what a convolution or FULLY_CONNECTED multiplies with.
+func (g *graph) weights(op *tflite.Op) uint64 {
+	switch op.Code {
+	case tflite.Conv2D, tflite.DepthwiseConv2D, tflite.TransposeConv, tflite.FullyConnected:
+		if w := g.in(op, 1); w != nil && len(w.Data) > 0 {
+			return max(1, maphash.Bytes(weightsSeed, w.Data))
+		}
+	}
+	return 0
 }
 
 // border adds the sizes of the tensors that enter and leave a region.

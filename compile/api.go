@@ -12,7 +12,8 @@ type Part struct {
 	Rows      int   // rows of 256 B it occupies in wide memory
 	Groups    int   // > 0: partitioned by 64-lane groups of GroupRows rows, none of which crosses a tile
 	GroupRows int
-	Class     int // 0 comes before 1 in the allocator's list
+	Class     int    // 0 comes before 1 in the allocator's list
+	Weights   uint64 // identity of the op's weights, equal for equal ones within a process; 0 if it has none
 	Certainty report.Certainty
 }
 

@@ -422,3 +422,31 @@ func TestUnmappedModelReservesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Different models with a layer in common are split in a way that is not known
+// in 16.0. Copies of one model are, and so are models in which only sizes agree.
+func TestSharedLayers(t *testing.T) {
+	net := func(seed uint64, classes int) []byte {
+		b := tflitetest.New()
+		b.Seed = seed
+		return b.Input(1, 16, 16, 8).Conv(64, 3, 3, 1, true).AvgPool(16, 1, false).FC(classes).Bytes()
+	}
+	for _, test := range []struct {
+		name   string
+		other  []byte
+		v      Version
+		shares bool
+		want   report.Certainty
+	}{
+		{"another head", net(1, 20), V16_0, true, report.Heuristic},
+		{"another head, up to 15.0", net(1, 20), V15_0, true, report.Exact},
+		{"a copy", net(1, 10), V16_0, false, report.Exact},
+		{"other weights", net(2, 10), V16_0, false, report.Exact},
+	} {
+		s := Settings{Version: test.v}
+		p := Predict(test.v, []Input{inputOf("a", built(t, net(1, 10), s)), inputOf("b", built(t, test.other, s))})
+		if p.SharesLayers != test.shares || p.RuleCertainty != test.want || p.Models[0].Certainty != test.want {
+			t.Errorf("%s: shares %v, rule %s, model %s", test.name, p.SharesLayers, p.RuleCertainty, p.Models[0].Certainty)
+		}
+	}
+}

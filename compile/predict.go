@@ -22,6 +22,7 @@ type Prediction struct {
 	Capacity      int64            // bytes that can be cached in all
 	Remaining     int64            // bytes left after all models
 	RuleCertainty report.Certainty // of the allocation rule
+	SharesLayers  bool             // different models share layers, see [SharesLayers]
 	Models        []Predicted
 	Report        report.Report
 }
@@ -77,6 +78,9 @@ func Predict(v Version, inputs []Input) *Prediction {
 		Reserve:       GroupReserve(reserves),
 		RuleCertainty: AllocatorCertainty(v, len(inputs)),
 		Models:        make([]Predicted, len(inputs)),
+	}
+	if p.SharesLayers = SharesLayers(loads); p.SharesLayers && !v.Sequential() {
+		p.RuleCertainty = p.RuleCertainty.Weaker(report.Heuristic)
 	}
 	p.Capacity = int64(PoolRows(p.Reserve.Rows)) * RowBytes
 	splits := Allocate(v, p.Reserve.Rows, loads)
