@@ -171,7 +171,7 @@ func (g *graph) convolution(op *tflite.Op, v Version, mapped []bool) footprint {
 	}
 	zo, zi := w.Shape[0], w.Shape[3]
 	t := g.taps(op, w.Shape[1], w.Shape[2], v)
-	if t.trimmed {
+	if t.trimmed || op.Code == tflite.Conv2D && zi != g.in(op, 0).Dim(1) { // the latter in groups, never seen
 		certainty = report.Heuristic
 	}
 	ov := overhead(w, bias, v)

@@ -372,6 +372,16 @@ func TestCertaintyOfMapping(t *testing.T) {
 	}
 }
 
+// A convolution in groups has fewer input channels than its input.
+func TestGroupedConvolutionIsAGuess(t *testing.T) {
+	b := image()
+	in, out := b.At(), b.Activation(1, 32, 32, 8)
+	b.Op(tflite.Op{Code: tflite.Conv2D, Inputs: []int{in, b.Constant(8, 1, 1, 4)}, Outputs: []int{out}})
+	if m := Analyze(b.Source(), Settings{Version: V16_0}); m.Certainty != report.Heuristic {
+		t.Errorf("certainty %s", m.Certainty)
+	}
+}
+
 // longConcatenation joins two halves to 60 rows of 4,200 channels.
 func longConcatenation() *tflitetest.Builder {
 	b := tflitetest.New().Input(1, 60, 2100)
