@@ -212,6 +212,29 @@ func lastCopies(loads []*Load) []int {
 	return last
 }
 
+// SharesLayers reports whether two different models of an invocation have a
+// layer of equal weights, as nets with a common backbone do. Compiler 16.0 then
+// splits memory between them in a way that is not known (in all it caches about
+// as much); copies of one model are another matter, see [Load].Content.
+func SharesLayers(loads []*Load) bool {
+	owner := map[uint64]int{}
+	for m, l := range loads {
+		for i := range l.Parts {
+			w := l.Parts[i].Weights
+			if w == 0 {
+				continue
+			}
+			first, seen := owner[w]
+			if !seen {
+				owner[w] = m
+			} else if first != m && (l.Content == "" || l.Content != loads[first].Content) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Merger computes the shares of many invocations of compiler 16.0 without
 // allocating memory for each. The zero value is ready; it is not safe for
 // concurrent use.

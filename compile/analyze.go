@@ -11,6 +11,10 @@
 package compile
 
 import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+
 	"github.com/tpuplan/tpuplan/compile/report"
 	"github.com/tpuplan/tpuplan/tflite"
 )
@@ -27,10 +31,8 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 		m.Ops[i] = OpInfo{Index: i, Name: OpName(op), Reason: v.reason, Certainty: v.certainty}
 	}
 	regions := g.regions(passes)
-	mapped := make([]bool, len(src.Ops))
 	for n, region := range regions {
 		for _, i := range region {
-			mapped[i] = n == 0 || s.AllRegions
 			m.Ops[i].Reason = statusRegion
 		}
 		if n == 0 || s.AllRegions {
@@ -38,6 +40,8 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 			m.border(g, region)
 		}
 	}
+	mapped := g.chosen(regions, s)
+	m.Certainty = g.refusals(m.Ops, passes, mapped, s)
 	for i := range src.Ops {
 		info := &m.Ops[i]
 		if !mapped[i] {
@@ -49,21 +53,51 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 		}
 		m.TPUOps++
 		info.Mapped, info.Reason = true, StatusMapped
-		m.add(g.footprint(&src.Ops[i], s, mapped), info)
+		m.add(g.footprint(&src.Ops[i], s, mapped), info, g.weights(&src.Ops[i]))
 	}
 	m.Reserve = g.reserve(s.Version, mapped)
 	if src.Subgraphs > 1 {
 		// what the compiler does with control flow is not known
 		m.Certainty = report.Unknown
 	}
-	m.Failure = g.failure(m)
+	g.failure(m)
 	return m
 }
 
+// chosen says which ops become part of a custom op: those of the first
+// region, or of all.
+func (g *graph) chosen(regions [][]int, s Settings) []bool {
+	mapped := make([]bool, len(g.Ops))
+	for n, region := range regions {
+		for _, i := range region {
+			mapped[i] = n == 0 || s.AllRegions
+		}
+	}
+	return mapped
+}
+
+// refusals says how sure it is that the ops which were refused are: those
+// whose refusal is a guess count if more would be mapped without it.
+func (g *graph) refusals(ops []OpInfo, passes, mapped []bool, s Settings) report.Certainty {
+	otherwise := slices.Clone(passes)
+	weakest := report.Exact
+	for i := range ops {
+		if !passes[i] && ops[i].Certainty > report.Strong {
+			otherwise[i] = true
+			weakest = weakest.Weaker(ops[i].Certainty)
+		}
+	}
+	if weakest == report.Exact || slices.Equal(mapped, g.chosen(g.regions(otherwise), s)) {
+		return report.Exact
+	}
+	return weakest
+}
+
 // add books an op's footprint.
-func (m *Model) add(f footprint, info *OpInfo) {
+func (m *Model) add(f footprint, info *OpInfo, weights uint64) {
+	info.Certainty = info.Certainty.Weaker(f.certainty)
 	for _, part := range f.parts {
-		part.Op = info.Index
+		part.Op, part.Weights = info.Index, weights
 		part.Certainty = part.Certainty.Weaker(info.Certainty)
 		info.Certainty = part.Certainty
 		info.Bytes += part.Bytes
@@ -73,6 +107,19 @@ func (m *Model) add(f footprint, info *OpInfo) {
 	info.Bytes += f.streamed
 	m.Load.Streamed += f.streamed
 	m.Certainty = m.Certainty.Weaker(info.Certainty)
+}
+
+var weightsSeed = maphash.MakeSeed()
+
+// weights is the identity of what a convolution or FULLY_CONNECTED multiplies with.
+func (g *graph) weights(op *tflite.Op) uint64 {
+	switch op.Code {
+	case tflite.Conv2D, tflite.DepthwiseConv2D, tflite.TransposeConv, tflite.FullyConnected:
+		if w := g.in(op, 1); w != nil && len(w.Data) > 0 {
+			return max(1, maphash.Bytes(weightsSeed, w.Data))
+		}
+	}
+	return 0
 }
 
 // border adds the sizes of the tensors that enter and leave a region.
@@ -107,10 +154,17 @@ func (m *Model) border(g *graph, region []int) {
 // tensorBytes is the size of an activation of a mapped op, which has one byte per element.
 func tensorBytes(t *tflite.Tensor) int64 { return t.Elements() }
 
-// failure is set when nothing maps, in the words of the compiler.
-func (g *graph) failure(m *Model) *report.Failure {
-	if m.Subgraphs > 0 {
-		return nil
+// failure sets why the compiler gives no usable model, in its words, and what
+// TFLite says before: the file has an op that is not known, or nothing maps.
+func (g *graph) failure(m *Model) {
+	v := m.Settings.Version
+	for i := range g.Ops {
+		if op := &g.Ops[i]; notFound(op, v) {
+			text := fmt.Sprintf("Didn't find op for builtin opcode '%s' version '%d'", op.Code, op.Version)
+			m.Failure = &report.Failure{Kind: report.UnsupportedOpVersion, Text: text}
+			m.Errors = []string{text, "Registration failed."}
+			return
+		}
 	}
 	quantized := false
 	for i := range g.Ops {
@@ -118,10 +172,43 @@ func (g *graph) failure(m *Model) *report.Failure {
 			quantized = quantized || eightBit(&g.Tensors[t])
 		}
 	}
-	if !quantized && m.Settings.Version < V16_0 {
-		return &report.Failure{Kind: "not_quantized", Text: "Model not quantized"}
+	if m.Subgraphs == 0 && !quantized && v < V16_0 {
+		m.Failure = &report.Failure{Kind: report.NotQuantized, Text: "Model not quantized"}
+		return
 	}
-	return &report.Failure{Kind: "zero_subgraphs", Text: "Number of Edge TPU subgraphs: 0"}
+	for i := range g.Ops {
+		if op := &g.Ops[i]; op.Code == tflite.Custom && !knownCustom[op.Custom] {
+			m.Failure = &report.Failure{Kind: report.Other, Text: "Model failed in Tflite interpreter. Please ensure model can be loaded/run in Tflite interpreter."}
+			m.Errors = []string{
+				fmt.Sprintf("Encountered unresolved custom op: %s.", op.Custom),
+				fmt.Sprintf("Node number %d (%s) failed to prepare.", i, op.Custom),
+			}
+			return
+		}
+	}
+	if m.Subgraphs == 0 {
+		m.Failure = &report.Failure{Kind: report.ZeroSubgraphs, Text: "Number of Edge TPU subgraphs: 0"}
+	}
+}
+
+// knownCustom are the custom ops that TFLite itself brings along. A model with
+// any other cannot be loaded by the compiler.
+var knownCustom = map[string]bool{
+	"TFLite_Detection_PostProcess": true, "AudioSpectrogram": true, "Mfcc": true, "NumericVerify": true,
+	tflite.EdgeTPUOp: true,
+}
+
+// notFound reports op versions that came to TFLite after a release of the
+// compiler was built, so that it cannot even load the model. The list has only
+// what is sure; see also tooNew.
+func notFound(op *tflite.Op, v Version) bool {
+	switch op.Code {
+	case tflite.Fill:
+		return op.Version >= 3 && v <= V15_0
+	case tflite.FullyConnected:
+		return op.Version >= 10
+	}
+	return false
 }
 
 // OpName is the operator's name as the compiler's operation log prints it.

@@ -12,7 +12,8 @@ type Part struct {
 	Rows      int   // rows of 256 B it occupies in wide memory
 	Groups    int   // > 0: partitioned by 64-lane groups of GroupRows rows, none of which crosses a tile
 	GroupRows int
-	Class     int // 0 comes before 1 in the allocator's list
+	Class     int    // 0 comes before 1 in the allocator's list
+	Weights   uint64 // identity of the op's weights, equal for equal ones within a process; 0 if it has none
 	Certainty report.Certainty
 }
 
@@ -91,6 +92,7 @@ type Model struct {
 	TPUOps      int
 	CPUOps      int
 	Failure     *report.Failure // non-nil: edgetpu_compiler would give no usable model
+	Errors      []string        // what TFLite prints before the failure
 	InputBytes  int64           // of the TPU region's border, per inference, unpadded
 	OutputBytes int64
 	Certainty   report.Certainty // the weakest rule used for Load

@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tpuplan/tpuplan/compile/report"
 	"github.com/tpuplan/tpuplan/tflite"
@@ -224,11 +225,14 @@ func (g *graph) reserve(v Version, mapped []bool) Reserve {
 	}
 	spread := fittingSpread
 	switch {
+	case !slices.Contains(mapped, true): // nothing that could reserve any: no member of a group is smaller
+		r.Low, r.High = r.Rows, r.Rows
+		return r
 	case !convolutions && v == V16_0:
 		r.Rows = max(r.Rows, rowsWithoutConv)
 		r.Low, r.High = min(r.Rows, lowWithoutConv), max(r.Rows, highWithoutConv)
 		r.Certainty = report.Heuristic
-		return r.bounded()
+		return r.bounded(v)
 	case !convolutions:
 		r.Certainty = report.Heuristic
 	case !fits:
@@ -236,15 +240,20 @@ func (g *graph) reserve(v Version, mapped []bool) Reserve {
 		spread = int(math.Ceil(passesSpread * float64(need)))
 	}
 	r.Low, r.High = r.Rows-spread, r.Rows+spread
-	return r.bounded()
+	return r.bounded(v)
 }
 
-// bounded keeps rows in the range in which they mean something.
-func (r Reserve) bounded() Reserve {
+// bounded keeps rows in the range in which they mean something. Only 14.1 and
+// 15.0 let parameters into the rows for small buffers, so that R is negative.
+func (r Reserve) bounded(v Version) Reserve {
 	if r.Rows > absurdRows {
 		return Reserve{Rows: absurdRows, Low: 0, High: absurdRows, Source: r.Source, Certainty: report.Unknown, Fits: r.Fits}
 	}
-	r.Low, r.High = max(r.Low, -smallBuffer), min(r.High, absurdRows)
+	least := 0
+	if v == V14_1 || v == V15_0 {
+		least = -smallBuffer
+	}
+	r.Low, r.High = max(r.Low, least), min(r.High, absurdRows)
 	return r
 }
 
@@ -348,7 +357,7 @@ func grownTile(in *tflite.Tensor, y, x int, w window) int64 {
 	if w == (window{1, 1, 1, 1}) {
 		return tile(in)
 	}
-	return int64(h) * int64(wd) * roundUp(int64(z), 4)
+	return product(int64(h), int64(wd), roundUp(int64(z), 4))
 }
 
 // ReserveRows is R given as a number, by a flag.

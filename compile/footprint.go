@@ -8,8 +8,9 @@ import (
 // footprint is what one mapped op occupies: parts that may be cached, and
 // bytes that are streamed at every inference whatever happens.
 type footprint struct {
-	parts    []Part
-	streamed int64
+	parts     []Part
+	streamed  int64
+	certainty report.Certainty // of there being no more than that
 }
 
 // lanes is the number of output lanes that zo output channels are padded to.
@@ -136,13 +137,13 @@ func (g *graph) footprint(op *tflite.Op, s Settings, mapped []bool) footprint {
 	case tflite.DepthwiseConv2D:
 		return g.depthwise(op, s.Version)
 	case tflite.FullyConnected:
-		return g.fullyConnected(op, s.Version)
+		return g.fullyConnected(op, s.Version, mapped)
 	case tflite.Pad:
 		return g.pad(op)
 	case tflite.Softmax:
 		return softmax(g.out(op), s)
 	case tflite.Reshape:
-		return g.reshape(op, s.Version)
+		return g.reshape(op, mapped)
 	case tflite.Add, tflite.Mul, tflite.Sub, tflite.PRelu, tflite.Maximum, tflite.Minimum:
 		return g.elementwise(op)
 	case tflite.AveragePool2D, tflite.MaxPool2D, tflite.Concatenation, tflite.Logistic, tflite.Tanh,
@@ -170,7 +171,7 @@ func (g *graph) convolution(op *tflite.Op, v Version, mapped []bool) footprint {
 	}
 	zo, zi := w.Shape[0], w.Shape[3]
 	t := g.taps(op, w.Shape[1], w.Shape[2], v)
-	if t.trimmed {
+	if t.trimmed || op.Code == tflite.Conv2D && zi != g.in(op, 0).Dim(1) { // the latter in groups, never seen
 		certainty = report.Heuristic
 	}
 	ov := overhead(w, bias, v)
@@ -246,7 +247,7 @@ func (p Part) sure(ok bool) Part {
 	return p
 }
 
-func (g *graph) fullyConnected(op *tflite.Op, v Version) footprint {
+func (g *graph) fullyConnected(op *tflite.Op, v Version, mapped []bool) footprint {
 	w := g.in(op, 1)
 	if !w.Constant() {
 		return footprint{}
@@ -254,43 +255,70 @@ func (g *graph) fullyConnected(op *tflite.Op, v Version) footprint {
 	zo, zi := w.Shape[0], w.Shape[1]
 	k4 := ceilDiv(zi, 4)
 	sure := true
-	if h, wd, c, ok := g.flattened(op); ok && h*wd*c == zi {
-		k4 = words(h, wd, c)
+	if t, flat := g.flattened(op, mapped); flat && t.Elements() == int64(zi) {
+		y, x, c := dims(t)
+		k4 = words(y, x, c)
 		sure = false
+	} else if scattered(g.in(op, 0)) && zi == int(g.in(op, 0).Elements()) {
+		sure = false // flattens its input itself, which was never seen
 	}
 	return footprint{parts: []Part{matrix(zo, k4, overhead(w, g.in(op, 2), v)).partition(zo).sure(sure)}}
 }
 
-// flattened finds the image [y, x, c] with c not a multiple of four that a
-// mapped RESHAPE turned into this op's input vector.
-func (g *graph) flattened(op *tflite.Op) (y, x, c int, ok bool) {
+// scattered reports an image whose channels are no multiple of four: its
+// elements do not lie side by side on the chip.
+func scattered(t *tflite.Tensor) bool {
+	y, x, c := dims(t)
+	return c%4 != 0 && y*x > 1
+}
+
+// flattened finds the image that a mapped RESHAPE turned into this op's input
+// vector, if the elements of that image are scattered.
+func (g *graph) flattened(op *tflite.Op, mapped []bool) (*tflite.Tensor, bool) {
 	p := g.producer[op.Inputs[0]]
-	if p < 0 || g.Ops[p].Code != tflite.Reshape || g.in(&g.Ops[p], 0) == nil {
-		return 0, 0, 0, false
+	if p < 0 || g.Ops[p].Code != tflite.Reshape || !mapped[p] {
+		return nil, false
 	}
-	return flattens(g.in(&g.Ops[p], 0), &g.Tensors[op.Inputs[0]])
+	in := g.in(&g.Ops[p], 0)
+	return in, flattens(in, &g.Tensors[op.Inputs[0]])
 }
 
-func flattens(in, out *tflite.Tensor) (y, x, c int, ok bool) {
-	y, x, c = dims(in)
-	return y, x, c, c%4 != 0 && y*x > 1 && int64(out.Dim(1)) == in.Elements()
+func flattens(in, out *tflite.Tensor) bool {
+	return scattered(in) && int64(out.Dim(1)) == in.Elements()
 }
 
-// reshape costs nothing but where it flattens an image whose channels are no
-// multiple of four in front of a FULLY_CONNECTED: that is a banded matrix of
-// its own, known from one file only.
-func (g *graph) reshape(op *tflite.Op, v Version) footprint {
-	y, x, c, ok := flattens(g.in(op, 0), g.out(op))
-	if !ok || c == 1 {
+// squareMaps are the bytes of a RESHAPE behind a TRANSPOSE, [1,C,W,W] to
+// [1,C,W*W] as in YOLO heads, by W: whatever C is. The rule behind them is not known.
+var squareMaps = map[int]int64{10: 18_496, 20: 12_864}
+
+// reshape costs nothing but in two places. Where it flattens an image whose
+// channels are no multiple of four in front of a FULLY_CONNECTED it is a
+// banded matrix of its own, known from one file only. And where it flattens
+// the maps that a TRANSPOSE has put in front.
+func (g *graph) reshape(op *tflite.Op, mapped []bool) footprint {
+	in, out := g.in(op, 0), g.out(op)
+	if p := g.producer[op.Inputs[0]]; p >= 0 && mapped[p] && g.Ops[p].Code == tflite.Transpose {
+		y, x, z := dims(in)
+		if x == z && x > 1 && out.Dim(1) == x*z && out.Dim(2) == y {
+			bytes, known := squareMaps[x]
+			if !known {
+				return footprint{certainty: report.Heuristic}
+			}
+			part := packed(bytes)
+			part.Class = 1
+			return footprint{parts: []Part{part.sure(false)}}
+		}
+	}
+	if !flattens(in, out) {
 		return footprint{}
 	}
 	for _, r := range g.readers[op.Outputs[0]] {
-		if g.Ops[r].Code == tflite.FullyConnected {
-			n := y * x * c
-			part := Part{Class: 1, Certainty: report.Heuristic}
-			part.Rows = clampRows(product(int64(ceilDiv(n, 64)), int64(n/32+3)))
+		if g.Ops[r].Code == tflite.FullyConnected && mapped[r] {
+			n := in.Elements()
+			part := Part{Class: 1}
+			part.Rows = clampRows(product((n+63)/64, n/32+3))
 			part.Bytes = int64(part.Rows) * RowBytes
-			return footprint{parts: []Part{part}}
+			return footprint{parts: []Part{part.sure(false)}}
 		}
 	}
 	return footprint{}
@@ -342,27 +370,31 @@ func (g *graph) elementwise(op *tflite.Op) footprint {
 		if t == nil || !t.Constant() || t.Elements() <= 1 {
 			continue
 		}
-		c := t.Dim(1)
+		y, _, z := dims(out)
 		switch live := liveDims(t); {
 		case live == 1: // a vector over the channels
-			bytes := roundUp(16*int64(c), 64)
-			if op.Code != tflite.PRelu && len(out.Shape) == 4 && pointOutput(out) {
-				part := packed(bytes)
-				part.Class = 1
-				part.Certainty = report.Heuristic
-				f.parts = append(f.parts, part)
-				continue
+			bytes := roundUp(16*int64(t.Dim(1)), 64)
+			if op.Code != tflite.PRelu && pointOutput(out) {
+				f.certainty = report.Heuristic // seen once, in four dimensions
+				if len(out.Shape) == 4 {
+					part := packed(bytes)
+					part.Class = 1
+					f.parts = append(f.parts, part)
+					continue
+				}
 			}
 			f.streamed += bytes
-		case live == 2 && len(t.Shape) >= 4:
-			// varies only over the two innermost dimensions: not streamed
+		case live == 2 && (len(t.Shape) >= 4 || y > 1):
+			// varies only over the two innermost dimensions, however many are written: not streamed
+			if y == 1 {
+				f.certainty = report.Heuristic
+			}
 		default:
-			_, _, z := dims(out)
 			size := out.Elements()
 			if z > 1 {
 				size = size / int64(z) * roundUp(int64(z), 4)
 			}
-			f.streamed += size
+			f.streamed += min(size, absurdSize)
 		}
 	}
 	return f

@@ -391,3 +391,62 @@ func withClasses(t testing.TB, name string, classes int) *tflite.Source {
 	}
 	return &changed
 }
+
+// What is used and what remains add up to the capacity, also where a call has
+// copies of one model: each takes rows of its own.
+func TestRemainingWithCopies(t *testing.T) {
+	for _, v := range []Version{V15_0, V16_0} {
+		m := built(t, tflitetest.MobileNetV1(0.25, 128, 1001), Settings{Version: v})
+		p := Predict(v, []Input{inputOf("a", m), inputOf("b", m), inputOf("c", m)})
+		sum := p.Remaining
+		for i := range p.Models {
+			sum += p.Report.Models[i].OnChip.Bytes
+		}
+		if sum != p.Capacity {
+			t.Errorf("%s: used and remaining are %d bytes, the capacity %d", v, sum, p.Capacity)
+		}
+	}
+}
+
+// A model of which nothing maps reserves nothing: beside others it leaves the
+// capacity as it is.
+func TestUnmappedModelReservesNothing(t *testing.T) {
+	float := tflitetest.New().Input(1, 8, 8, 8).Dequantize().Bytes()
+	net := tflitetest.New().Input(1, 16, 16, 8).Conv(8, 1, 1, 1, true).Bytes() // 6 rows in 16.0
+	for _, v := range Versions() {
+		s := Settings{Version: v}
+		alone := Predict(v, []Input{inputOf("net", built(t, net, s))})
+		both := Predict(v, []Input{inputOf("net", built(t, net, s)), inputOf("float", built(t, float, s))})
+		if both.Reserve != alone.Reserve {
+			t.Errorf("%s: %+v, alone %+v", v, both.Reserve, alone.Reserve)
+		}
+	}
+}
+
+// Different models with a layer in common are split in a way that is not known
+// in 16.0. Copies of one model are, and so are models in which only sizes agree.
+func TestSharedLayers(t *testing.T) {
+	net := func(seed uint64, classes int) []byte {
+		b := tflitetest.New()
+		b.Seed = seed
+		return b.Input(1, 16, 16, 8).Conv(64, 3, 3, 1, true).AvgPool(16, 1, false).FC(classes).Bytes()
+	}
+	for _, test := range []struct {
+		name   string
+		other  []byte
+		v      Version
+		shares bool
+		want   report.Certainty
+	}{
+		{"another head", net(1, 20), V16_0, true, report.Heuristic},
+		{"another head, up to 15.0", net(1, 20), V15_0, true, report.Exact},
+		{"a copy", net(1, 10), V16_0, false, report.Exact},
+		{"other weights", net(2, 10), V16_0, false, report.Exact},
+	} {
+		s := Settings{Version: test.v}
+		p := Predict(test.v, []Input{inputOf("a", built(t, net(1, 10), s)), inputOf("b", built(t, test.other, s))})
+		if p.SharesLayers != test.shares || p.RuleCertainty != test.want || p.Models[0].Certainty != test.want {
+			t.Errorf("%s: shares %v, rule %s, model %s", test.name, p.SharesLayers, p.RuleCertainty, p.Models[0].Certainty)
+		}
+	}
+}

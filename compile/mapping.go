@@ -47,6 +47,13 @@ var since = map[tflite.Builtin]Version{
 	tflite.Rsqrt: V16_0, tflite.SquaredDifference: V16_0, tflite.Tile: V16_0,
 }
 
+// neverMapped are ops that were seen to stay on the CPU on 8-bit data. All
+// others that no compiler is known to map are taken to stay there too.
+var neverMapped = map[tflite.Builtin]bool{
+	tflite.LeakyRelu: true, tflite.Gather: true, tflite.HardSwish: true, tflite.DepthToSpace: true, tflite.Elu: true,
+	tflite.Custom: true,
+}
+
 // parameters are the inputs that configure an op: they must be constant and
 // their shapes are not looked at.
 var parameters = map[tflite.Builtin][]int{
@@ -90,6 +97,9 @@ func (g *graph) check(op *tflite.Op, v Version) verdict {
 		return refuse(statusOtherwise)
 	}
 	if first, known := since[op.Code]; !known || v < first || len(op.Outputs) == 0 {
+		if !known && !neverMapped[op.Code] { // nobody saw what becomes of it
+			return verdict{statusUnsupported, report.Heuristic}
+		}
 		return refuse(statusUnsupported)
 	}
 	if tooNew(op, v) {
@@ -145,16 +155,21 @@ const (
 	lstmWidthLimit     = 900
 )
 
-// near reports whether x is so close to a limit known only roughly that the verdict is a guess.
-func near(x, limit int64) report.Certainty {
-	if x > limit-limit/4 && x < limit+limit/4 {
-		return report.Heuristic
-	}
-	return report.Exact
-}
+// Around a limit the verdict is a guess, as far as this part of it: sizes seen
+// lie wide apart for most limits, and closer for that of images.
+const (
+	wideMargin  = 4
+	imageMargin = 8
+)
 
-func limited(x, limit int64) verdict {
-	v := verdict{certainty: near(x, limit)}
+// limited refuses sizes over a limit.
+func limited(x, limit int64) verdict { return limitedWithin(x, limit, wideMargin) }
+
+func limitedWithin(x, limit, margin int64) verdict {
+	var v verdict
+	if x > limit-limit/margin && x < limit+limit/margin {
+		v.certainty = report.Heuristic
+	}
 	if x > limit {
 		v.reason = statusOtherwise
 	}
@@ -225,7 +240,7 @@ func (g *graph) checkRule(op *tflite.Op, v Version) verdict {
 		if o.HalfPixel && v < V16_0 {
 			return refuse(statusOtherwise)
 		}
-		return limitedExactly(in.Elements()+out.Elements(), imageLimit)
+		return limitedImages(in, out)
 	case tflite.ResizeBilinear:
 		hi, wi, _ := dims(in)
 		ho, wo, _ := dims(out)
@@ -235,7 +250,7 @@ func (g *graph) checkRule(op *tflite.Op, v Version) verdict {
 			}
 			return refuse(statusOtherwise)
 		}
-		return limitedExactly(in.Elements()+out.Elements(), imageLimit)
+		return limitedImages(in, out)
 	case tflite.Split:
 		data := g.in(op, 1)
 		axis, ok := ints(g.in(op, 0))
@@ -269,12 +284,9 @@ func (g *graph) checkRule(op *tflite.Op, v Version) verdict {
 	return pass
 }
 
-// limitedExactly is limited for a limit that separates all sizes seen.
-func limitedExactly(x, limit int64) verdict {
-	if x > limit {
-		return refuse(statusOtherwise)
-	}
-	return pass
+// limitedImages limits the bytes of an input and an output together.
+func limitedImages(in, out *tflite.Tensor) verdict {
+	return limitedWithin(in.Elements()+out.Elements(), imageLimit, imageMargin)
 }
 
 // longZRule refuses outputs of one row with very many channels.
@@ -283,8 +295,7 @@ func longZRule(out *tflite.Tensor) verdict {
 	if y > 1 || z <= longZ {
 		return pass
 	}
-	r := limited(int64(x)*int64(z), longXZ)
-	return r
+	return limited(int64(x)*int64(z), longXZ)
 }
 
 func (g *graph) checkConcatenation(op *tflite.Op) verdict {
@@ -305,10 +316,12 @@ func (g *graph) checkConcatenation(op *tflite.Op) verdict {
 			return refuse(statusOtherwise)
 		}
 	}
-	if r := longZRule(out); r.reason != "" {
+	r := longZRule(out)
+	if r.reason != "" {
 		return r
 	}
-	return limited(out.Elements(), concatenationLimit)
+	l := limited(out.Elements(), concatenationLimit)
+	return verdict{l.reason, l.certainty.Weaker(r.certainty)}
 }
 
 func checkReshape(in, out *tflite.Tensor) verdict {
@@ -317,7 +330,7 @@ func checkReshape(in, out *tflite.Tensor) verdict {
 	}
 	zi, zo := in.Dim(1), out.Dim(1)
 	if zo > 0 && zo < zi && zi%zo == 0 {
-		return limitedExactly(in.Elements()+out.Elements(), imageLimit)
+		return limitedImages(in, out)
 	}
 	switch n := in.Elements(); {
 	case n <= reshapeMapped:

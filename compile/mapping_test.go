@@ -3,6 +3,7 @@ package compile
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -224,6 +225,18 @@ func TestFootprintRules(t *testing.T) {
 			}).Source()
 		}, V15_0, 32 * 4 * 9, 9},
 		{"detection head pads its pieces", func() *tflite.Source { return image().Conv(6, 1, 1, 1, true).Reshape(1, 3072, 2).Source() }, V15_0, 16 * 4 * 3, 3},
+		// 25 positions of two words and the bias; the reshape is 3 groups of 150/32 + 3 rows
+		{"flattened image of six channels", func() *tflite.Source {
+			return tflitetest.New().Input(1, 5, 5, 6).Reshape(1, 150).FC(8).Source()
+		}, V15_0, 16*4*51 + 21*256, 51 + 21},
+		{"flattened image of one channel", func() *tflite.Source {
+			return tflitetest.New().Input(1, 5, 5, 1).Reshape(1, 25).FC(8).Source()
+		}, V15_0, 16*4*26 + 3*256, 26 + 3},
+		{"flattened image of eight channels", func() *tflite.Source {
+			return tflitetest.New().Input(1, 5, 5, 8).Reshape(1, 200).FC(8).Source()
+		}, V15_0, 16 * 4 * 51, 51},
+		{"transposed maps of 20 x 20", func() *tflite.Source { return transposedMaps(20) }, V16_0, 12_864, 51},
+		{"transposed maps of 10 x 10", func() *tflite.Source { return transposedMaps(10) }, V16_0, 18_496, 73},
 		{"padding of channels is a convolution", func() *tflite.Source { return image().Pad(0, 0, 0, 0, 0, 0, 4, 4).Source() }, V15_0, 16 * 4 * 3, 3},
 		{"padding of an image is none", func() *tflite.Source { return image().Pad(0, 0, 1, 1, 1, 1, 0, 0).Source() }, V15_0, 0, 0},
 		{"taps in the padding are dropped", func() *tflite.Source { return tflitetest.New().Input(1, 1, 2, 8).Conv(16, 3, 3, 1, true).Source() }, V16_0, 16 * 4 * (3*2 + 1), 7},
@@ -240,6 +253,18 @@ func TestFootprintRules(t *testing.T) {
 			b := tflitetest.New().Input(1, 32, 32, 6)
 			return b.Binary(tflite.Add, b.Constant(1, 32, 32, 6)).Source()
 		}, V15_0, 32 * 32 * 8, 0},
+		{"constant over the two innermost dimensions", func() *tflite.Source {
+			b := image()
+			return b.Binary(tflite.Mul, b.Constant(1, 1, 32, 8)).Source()
+		}, V16_0, 0, 0},
+		{"the same without the leading ones", func() *tflite.Source {
+			b := image()
+			return b.Binary(tflite.Mul, b.Constant(32, 8)).Source()
+		}, V16_0, 0, 0},
+		{"constant as large as its activation of two dimensions", func() *tflite.Source {
+			b := tflitetest.New().Input(1, 32, 6)
+			return b.Binary(tflite.Add, b.Constant(1, 32, 6)).Source()
+		}, V16_0, 32 * 8, 0},
 		{"constant scalar", func() *tflite.Source {
 			b := image()
 			return b.Binary(tflite.Mul, b.Constant(1)).Source()
@@ -258,6 +283,36 @@ func TestFootprintRules(t *testing.T) {
 		if bytes != test.bytes || rows != test.rows {
 			t.Errorf("%s: %d bytes in %d rows, want %d in %d", test.name, bytes, rows, test.bytes, test.rows)
 		}
+	}
+}
+
+// transposedMaps puts 64 maps of w x w in front and flattens each.
+func transposedMaps(w int) *tflite.Source {
+	b := tflitetest.New().Input(1, w, w, 64)
+	in, out := b.At(), b.Activation(1, 64, w, w)
+	b.Op(tflite.Op{Code: tflite.Transpose, Inputs: []int{in, b.Integers(0, 3, 1, 2)}, Outputs: []int{out}})
+	return b.Reshape(1, 64, w*w).Source()
+}
+
+// Where no rule gives the bytes of flattened maps, and where a
+// FULLY_CONNECTED flattens its input itself, the numbers are guesses.
+func TestFlatteningIsAGuess(t *testing.T) {
+	for name, src := range map[string]*tflite.Source{
+		"maps of a size not seen": transposedMaps(16),
+		"without a reshape":       tflitetest.New().Input(1, 5, 5, 6).FC(8).Source(),
+	} {
+		if m := Analyze(src, Settings{Version: V16_0}); m.Certainty != report.Heuristic {
+			t.Errorf("%s: %s", name, m.Certainty)
+		}
+	}
+}
+
+// A reshape on the CPU leaves a plain vector to the FULLY_CONNECTED behind it.
+func TestFlattenedOnTheCPU(t *testing.T) {
+	b := tflitetest.New().Input(1, 160, 160, 6).Reshape(1, 153_600).FC(8)
+	m := Analyze(b.Source(), Settings{Version: V16_0, AllRegions: true})
+	if want := int64(16 * 4 * (153_600/4 + 1)); m.Ops[0].Mapped || m.Ops[1].Bytes != want {
+		t.Errorf("reshape: %q; fully connected: %d bytes, want %d", m.Ops[0].Reason, m.Ops[1].Bytes, want)
 	}
 }
 
@@ -287,5 +342,96 @@ func TestReserveFromAvailable(t *testing.T) {
 	size, _ := report.ParseSize("9.00MiB")
 	if _, err := ReserveFromAvailable(size, Reserve{}, FromMeasurement); err == nil {
 		t.Error("9 MiB were accepted")
+	}
+}
+
+// An op whose mapping is a guess, near a size limit or of a kind nobody saw,
+// makes the model's numbers a guess, whether it is mapped or refused; but not
+// where it stands behind the only region that is compiled.
+func TestCertaintyOfMapping(t *testing.T) {
+	resize := func(size int) *tflitetest.Builder { return image().Conv(8, 1, 1, 1, true).ResizeBilinear(size, size) }
+	for _, test := range []struct {
+		name string
+		b    *tflitetest.Builder
+		want report.Certainty
+	}{
+		{"far below the limit of images", resize(200), report.Exact},
+		{"just below it", resize(620), report.Heuristic},
+		{"just over it", resize(630), report.Heuristic},
+		{"far over it", resize(1000), report.Exact},
+		{"reshape between the sizes seen", tflitetest.New().Input(1, 125, 125, 8).Reshape(1, 125*125*8), report.Heuristic},
+		{"matrix product of activations", image().Conv(8, 1, 1, 1, true).Unary(tflite.BatchMatMul), report.Heuristic},
+		{"op known to stay on the CPU", image().Conv(8, 1, 1, 1, true).Unary(tflite.HardSwish), report.Exact},
+		{"guess behind the region", image().Conv(8, 1, 1, 1, true).Unary(tflite.HardSwish).Unary(tflite.BatchMatMul), report.Exact},
+		{"long concatenation", longConcatenation(), report.Heuristic},
+	} {
+		m := Analyze(test.b.Source(), Settings{Version: V16_0})
+		if m.Certainty != test.want {
+			t.Errorf("%s: %s, want %s", test.name, m.Certainty, test.want)
+		}
+	}
+}
+
+// A convolution in groups has fewer input channels than its input.
+func TestGroupedConvolutionIsAGuess(t *testing.T) {
+	b := image()
+	in, out := b.At(), b.Activation(1, 32, 32, 8)
+	b.Op(tflite.Op{Code: tflite.Conv2D, Inputs: []int{in, b.Constant(8, 1, 1, 4)}, Outputs: []int{out}})
+	if m := Analyze(b.Source(), Settings{Version: V16_0}); m.Certainty != report.Heuristic {
+		t.Errorf("certainty %s", m.Certainty)
+	}
+}
+
+// longConcatenation joins two halves to 60 rows of 4,200 channels.
+func longConcatenation() *tflitetest.Builder {
+	b := tflitetest.New().Input(1, 60, 2100)
+	in := b.At()
+	return b.Concat(2, in, b.From(in).Unary(tflite.Relu).At())
+}
+
+// Models that the compiler cannot load: an op version that came later, a
+// custom op that TFLite does not bring along. The whole call fails.
+func TestModelsThatCannotBeLoaded(t *testing.T) {
+	custom := func(name string) *tflite.Source {
+		b := image().Conv(8, 1, 1, 1, true)
+		in, out := b.At(), b.Activation(1, 32, 32, 8)
+		return b.Op(tflite.Op{Code: tflite.Custom, Custom: name, Inputs: []int{in}, Outputs: []int{out}}).Source()
+	}
+	version := func(n int) *tflite.Source {
+		b := tflitetest.New().Input(1, 8).FC(4)
+		b.Last().Version = n
+		return b.Source()
+	}
+	for _, test := range []struct {
+		name string
+		src  *tflite.Source
+		want string // kind
+	}{
+		{"custom op that is not known", custom("Atan"), report.Other},
+		{"custom op of TFLite", custom("TFLite_Detection_PostProcess"), ""},
+		{"version of 2023", version(12), report.UnsupportedOpVersion},
+		{"version of 2020", version(9), ""},
+	} {
+		m := Analyze(test.src, Settings{Version: V16_0})
+		got := ""
+		if m.Failure != nil {
+			got = m.Failure.Kind
+		}
+		if got != test.want {
+			t.Errorf("%s: failure %q, want %q", test.name, got, test.want)
+		}
+		// the compiler's words are read back as the same failure, and no model was compiled
+		p := Predict(V16_0, []Input{inputOf("good.tflite", Analyze(version(1), Settings{Version: V16_0})), inputOf("x.tflite", m)})
+		var text strings.Builder
+		if err := report.Print(&text, &p.Report); err != nil {
+			t.Fatal(err)
+		}
+		back, err := report.Parse("printed", strings.NewReader(text.String()))
+		if err != nil || len(back) != 1 {
+			t.Fatalf("%s: %d reports (%v)", test.name, len(back), err)
+		}
+		if f := back[0].Failure; test.want != "" && (f == nil || *f != *m.Failure || strings.Contains(text.String(), "Input model")) {
+			t.Errorf("%s: printed as\n%s", test.name, text.String())
+		}
 	}
 }

@@ -22,6 +22,7 @@ type Prediction struct {
 	Capacity      int64            // bytes that can be cached in all
 	Remaining     int64            // bytes left after all models
 	RuleCertainty report.Certainty // of the allocation rule
+	SharesLayers  bool             // different models share layers, see [SharesLayers]
 	Models        []Predicted
 	Report        report.Report
 }
@@ -78,15 +79,15 @@ func Predict(v Version, inputs []Input) *Prediction {
 		RuleCertainty: AllocatorCertainty(v, len(inputs)),
 		Models:        make([]Predicted, len(inputs)),
 	}
+	if p.SharesLayers = SharesLayers(loads); p.SharesLayers && !v.Sequential() {
+		p.RuleCertainty = p.RuleCertainty.Weaker(report.Heuristic)
+	}
 	p.Capacity = int64(PoolRows(p.Reserve.Rows)) * RowBytes
 	splits := Allocate(v, p.Reserve.Rows, loads)
 	low, high := cachedRange(v, p.Reserve, loads)
 	p.Remaining = p.Capacity
-	copies := lastCopies(loads)
 	for i, s := range splits {
-		if v.Sequential() || copies[i] == i {
-			p.Remaining -= int64(s.Rows) * RowBytes
-		}
+		p.Remaining -= int64(s.Rows) * RowBytes // copies of one model too: each has its own rows
 		c := inputs[i].Model.Certainty.Weaker(p.RuleCertainty)
 		if low[i] != high[i] {
 			c = c.Weaker(p.Reserve.Certainty)
@@ -167,10 +168,15 @@ func (p *Prediction) report() report.Report {
 			x.Remaining = report.Exactly(remaining)
 		}
 		available -= int64(m.Split.Rows) * RowBytes
-		if r.Failure == nil {
-			r.Failure = m.Model.Failure
+		r.Errors = append(r.Errors, m.Model.Errors...)
+		// one model that cannot be compiled fails the call; one of which nothing maps does not
+		if f := m.Model.Failure; f != nil && (r.Failure == nil || r.Failure.Kind == report.ZeroSubgraphs) {
+			r.Failure = f
 		}
 		r.Models = append(r.Models, x)
+	}
+	if r.Failure != nil && r.Failure.Kind != report.ZeroSubgraphs {
+		r.CompileMS = report.NotPrinted
 	}
 	return r
 }

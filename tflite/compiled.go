@@ -23,9 +23,14 @@ func (o *Op) edgeTPU() bool { return o.Code == Custom && o.Custom == EdgeTPUOp }
 
 // Compiled is what a compiled model says about its Edge TPU parts.
 type Compiled struct {
-	Packages []Package // one for each Edge TPU operator of the main subgraph, in execution order
-	CPUOps   int       // operators of the main subgraph that stayed on the CPU
+	Description string    // the model's, words of the compiler
+	Packages    []Package // one for each Edge TPU operator of the main subgraph, in execution order
+	CPUOps      int       // operators of the main subgraph that stayed on the CPU
 }
+
+// exportedUpTo2_1 is the description of models that releases up to 2.1 wrote;
+// later ones say "Exported from Subgraph.".
+const exportedUpTo2_1 = "Exported from Interpreter."
 
 // Package is the program of one Edge TPU operator.
 type Package struct {
@@ -223,7 +228,8 @@ func (c *Compiled) ColdBytes() (n int64) {
 // "16.0", "<=15.0", or "" where the file does not show it. Files carry no
 // version. The custom options got two fields with 16.0, which also was the
 // first not to write estimates of cycles; but no release wrote those for nets
-// without convolutions, so that there a missing estimate says nothing.
+// without convolutions, so that there a missing estimate says nothing. The
+// model's description, too, tells the releases up to 2.1.
 func (c *Compiled) Generation() string {
 	for i := range c.Packages {
 		if c.Packages[i].NewFields {
@@ -237,6 +243,9 @@ func (c *Compiled) Generation() string {
 			}
 		}
 	}
+	if c.Description == exportedUpTo2_1 {
+		return "<=15.0"
+	}
 	return ""
 }
 
@@ -249,7 +258,7 @@ func (f *File) readCompiled() (*Compiled, error) {
 			Hint: "compile it with edgetpu_compiler",
 		}
 	}
-	c := &Compiled{}
+	c := &Compiled{Description: f.source.Description}
 	memory := &reader{file: f, left: f.left}
 	left := len(f.data)
 	for i := range f.source.Ops {

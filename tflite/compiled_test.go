@@ -65,7 +65,7 @@ func TestCompiledRoundTrip(t *testing.T) {
 	f, err := tflite.New("m.tflite", tflitetest.CompiledModel(want...))
 	got := compiled(t, f, err)
 	noise := cmpopts.IgnoreFields(tflite.Executable{}, "Parameters")
-	if diff := cmp.Diff(&tflite.Compiled{Packages: want}, got, noise); diff != "" {
+	if diff := cmp.Diff(&tflite.Compiled{Description: "Exported from Subgraph.", Packages: want}, got, noise); diff != "" {
 		t.Fatal(diff)
 	}
 	for i := range got.Packages {
@@ -112,6 +112,16 @@ func TestGeneration(t *testing.T) {
 		if got := compiled(t, f, err).Generation(); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
+	}
+	// a net without convolutions of a release up to 2.1: no cycles, but other words
+	b := tflitetest.New().Describe("Exported from Interpreter.").Input(1, 8)
+	b.Op(tflite.Op{
+		Code: tflite.Custom, Custom: tflite.EdgeTPUOp, Inputs: []int{0}, Outputs: []int{b.Activation(1, 8)},
+		CustomOptions: tflitetest.CustomOptions(tflitetest.EncodePackage(&neither), false),
+	})
+	f, err := tflite.New("m.tflite", b.Bytes())
+	if got := compiled(t, f, err).Generation(); got != "<=15.0" {
+		t.Errorf("exported from the interpreter: %q", got)
 	}
 }
 

@@ -105,6 +105,9 @@ func predict(c *cli.Context, u *ui) error {
 			u.warn(fmt.Sprintf("%s: edgetpu_compiler %s would give no usable model: %s", p.Models[i].File, s.Version, f.Text))
 		}
 	}
+	if p.SharesLayers && !s.Version.Sequential() {
+		u.warn("models of this call share identical layers; how edgetpu_compiler 16.0 splits memory between them is a guess")
+	}
 	switch format {
 	case "json":
 		return u.print(view.PredictJSON(p))

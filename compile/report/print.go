@@ -46,6 +46,8 @@ func Print(w io.Writer, r *Report) error {
 		switch f.Kind {
 		case NotQuantized, NotParsed, UnsupportedOpVersion, Usage:
 			refused = true
+		case Other: // nothing was compiled before it
+			refused = r.CompileMS == NotPrinted
 		}
 	}
 	if !refused && (r.CompileMS > 0 || len(r.Models) > 0) {
