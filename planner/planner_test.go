@@ -267,25 +267,10 @@ func TestSearchAgainstBruteForce(t *testing.T) {
 			rules = []Rules{{}, rules[1+rng.IntN(63)], rules[63]}
 		}
 		for _, off := range rules {
-			plan, err := Solve(context.Background(), p, Options{Off: off})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if plan.Certificate.Status == Infeasible {
-				if !math.IsInf(want, 1) {
-					t.Fatalf("instance %d, rules off %+v: infeasible, brute force finds %v", i, off, want)
-				}
+			plan := solveLike(t, fmt.Sprintf("instance %d", i), p, off, want)
+			if plan == nil {
 				infeasible++
 				continue
-			}
-			if !closeTo(plan.Value, want) {
-				t.Fatalf("instance %d (%s, %d models), rules off %+v: %v, brute force finds %v", i, p.Version, n, off, plan.Value, want)
-			}
-			if plan.Certificate.Status != Optimal {
-				t.Fatalf("instance %d: status %+v", i, plan.Certificate)
-			}
-			if err := Verify(p, plan); err != nil {
-				t.Fatalf("instance %d: %v", i, err)
 			}
 			for _, g := range plan.Devices[0].Groups {
 				if g.OrderTies {
@@ -298,6 +283,32 @@ func TestSearchAgainstBruteForce(t *testing.T) {
 	if tied == 0 {
 		t.Error("no order decided a tie in 16.0: the instances are too easy")
 	}
+}
+
+// solveLike solves a problem with some rules off and wants what brute force
+// found, proven optimal and accepted by Verify; nil means that both found nothing.
+func solveLike(t *testing.T, name string, p *Problem, off Rules, want float64) *Plan {
+	t.Helper()
+	plan, err := Solve(context.Background(), p, Options{Off: off})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Certificate.Status == Infeasible {
+		if !math.IsInf(want, 1) {
+			t.Fatalf("%s, rules off %+v: infeasible, brute force finds %v", name, off, want)
+		}
+		return nil
+	}
+	if !closeTo(plan.Value, want) {
+		t.Fatalf("%s (%s, %d models), rules off %+v: %v, brute force finds %v", name, p.Version, len(p.Models), off, plan.Value, want)
+	}
+	if plan.Certificate.Status != Optimal {
+		t.Fatalf("%s: status %+v", name, plan.Certificate)
+	}
+	if err := Verify(p, plan); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return plan
 }
 
 // The draws hold the trap that no pruning rule may fall into: a model that
