@@ -445,7 +445,7 @@ func (l *Lock) Grouping(p *planner.Problem) ([][]int, error) {
 func (l *Lock) Build(planPath string) *emit.Build {
 	b := &emit.Build{
 		Plan: filepath.Base(planPath), Lock: filepath.Base(LockPath(planPath)),
-		Command: l.Decision.Command, Flags: l.Decision.Flags, OutDir: l.Decision.OutDir,
+		Command: l.Decision.Command, Flags: l.Decision.Flags, OutDir: l.Decision.OutDir, Version: l.Decision.Compiler,
 	}
 	for _, d := range l.Decision.Devices {
 		for _, g := range d.Groups {
@@ -454,8 +454,49 @@ func (l *Lock) Build(planPath string) *emit.Build {
 			}
 			b.Groups = append(b.Groups, emit.Group{Name: g.Name, Files: g.Files})
 		}
+		b.Placements = append(b.Placements, l.placements(&d)...)
 	}
 	return b
+}
+
+// Outputs are the compiled files of a group, slash paths in the order of its
+// models.
+func (l *Lock) Outputs(g *LockedGroup) []string {
+	if g.Compiled {
+		return g.Files
+	}
+	i := compile.Invocation{OutDir: l.Decision.OutDir, Files: g.Files}
+	return i.Outputs()
+}
+
+// placements are the models of a device in the order in which their first
+// calls should be made. Every group displaces the one before it, so the one
+// with the most calls comes last and is there when the work begins; within a
+// group the order is that of the command line.
+func (l *Lock) placements(d *LockedDevice) []emit.Placement {
+	evidence := map[string]*LockedModel{}
+	for i := range l.Evidence.Models {
+		evidence[l.Evidence.Models[i].Name] = &l.Evidence.Models[i]
+	}
+	calls := func(g LockedGroup) (sum float64) {
+		for _, m := range g.Models {
+			sum += float64(evidence[m].Share)
+		}
+		return sum
+	}
+	groups := slices.Clone(d.Groups)
+	slices.SortStableFunc(groups, func(a, b LockedGroup) int { return cmp.Compare(calls(a), calls(b)) })
+	var all []emit.Placement
+	for _, g := range groups {
+		for i, file := range l.Outputs(&g) {
+			e := evidence[g.Models[i]]
+			all = append(all, emit.Placement{
+				Model: g.Models[i], File: file, Device: d.Name, Group: g.Name, WarmUp: len(all) + 1,
+				CachedBytes: e.CachedBytes, StreamedBytes: e.StreamedBytes,
+			})
+		}
+	}
+	return all
 }
 
 // Diff is the unified diff from one lock to another, nil if they are equal.

@@ -18,6 +18,7 @@ import (
 	"github.com/tpuplan/tpuplan/compile/emit"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans"
+	"github.com/tpuplan/tpuplan/tflite"
 )
 
 func optimizeCommand(u *ui) *cli.Command {
@@ -36,7 +37,7 @@ and writes nothing.`,
 			&cli.StringSliceFlag{Name: "compiler", Usage: "plan for release `V` instead of the plan file's; may be repeated"},
 			&cli.StringFlag{Name: "command", Usage: "shell `WORDS` that start the compiler, instead of EDGETPU_COMPILER and the plan file's"},
 			formatFlag("table", "json"),
-			&cli.StringFlag{Name: "emit", Usage: "also write build commands, `KIND` is " + strings.Join(emit.Names(), " or ") + "; needs -o"},
+			&cli.StringFlag{Name: "emit", Usage: "also write build commands, `KIND` is " + strings.Join(emit.Names(), ", ") + "; needs -o"},
 			&cli.StringFlag{Name: "o", Usage: "`FILE` for --emit; \"-\" is stdout, which then holds nothing else"},
 			&cli.BoolFlag{Name: "check", Usage: "write nothing; exit 3 if the lock's decision would change"},
 			&cli.BoolFlag{Name: "diff", Usage: "--check, and print the difference instead of the plan"},
@@ -314,6 +315,8 @@ func nextCommand(r *request) string {
 		return folder + "make -f " + emit.Quote(relative(r.plan, r.output))
 	case "sh":
 		return folder + "sh " + emit.Quote(relative(r.plan, r.output))
+	case "manifest":
+		return "tpuplan compile " + emit.Quote(plans.LockPath(r.plan))
 	}
 	return "tpuplan optimize --emit make -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "build.mk")) + " " + emit.Quote(r.plan)
 }
@@ -336,7 +339,9 @@ func render(r *request, lock *plans.Lock) ([]byte, error) {
 		return nil, nil
 	}
 	build := lock.Build(r.plan)
-	if len(build.Groups) == 0 {
+	if r.emit == "manifest" {
+		whatIsBuilt(filepath.Dir(r.plan), build)
+	} else if len(build.Groups) == 0 {
 		return nil, fmt.Errorf("%s: %w", r.plan, errNothingToCompile)
 	}
 	words := []string{"tpuplan", "optimize"}
@@ -360,6 +365,48 @@ func render(r *request, lock *plans.Lock) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", r.plan, err)
 	}
 	return b.Bytes(), nil
+}
+
+// whatIsBuilt adds to the placements what the compiled files say, group by
+// group: where all of them are there and come from one call.
+func whatIsBuilt(dir string, b *emit.Build) {
+	type built struct {
+		token uint64
+		sha   string
+	}
+	groups := map[string][]built{} // those of which everything is there
+	missing := map[string]bool{}
+	for i := range b.Placements {
+		p := &b.Placements[i]
+		path := filepath.FromSlash(p.File)
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		f, err := tflite.Open(path)
+		if err != nil {
+			missing[p.Group] = true
+			continue
+		}
+		c, err := f.Compiled()
+		if err != nil || len(c.Tokens()) != 1 {
+			missing[p.Group] = true
+			continue
+		}
+		x := built{c.Tokens()[0], f.SHA256()}
+		if g := groups[p.Group]; len(g) > 0 && g[0].token != x.token {
+			missing[p.Group] = true
+		}
+		groups[p.Group] = append(groups[p.Group], x)
+	}
+	for i := range b.Placements {
+		p := &b.Placements[i]
+		if missing[p.Group] {
+			continue
+		}
+		x := groups[p.Group][0]
+		groups[p.Group] = groups[p.Group][1:]
+		p.Token, p.SHA256 = fmt.Sprintf("0x%016x", x.token), x.sha
+	}
 }
 
 // write puts the lock and the build file in place. The build file is complete

@@ -38,6 +38,7 @@ type Build struct {
 	Command []string // words of the compiler command, the default of EDGETPU_COMPILER
 	Flags   []string // the plan's compiler flags, the default of EDGETPU_COMPILER_FLAGS
 	OutDir  string   // output folder, the default of TPUPLAN_OUT_DIR; "" is the plan's folder
+	Version string   // release of the compiler that is planned for
 	Groups  []Group  // one compiler call each
 	Output  string   // name of the build file, for the header; "" if it goes to stdout
 
@@ -48,6 +49,9 @@ type Build struct {
 	// Check is the command line that tells whether the plan still has this
 	// answer, program name first. Empty: tpuplan optimize --check PLAN.
 	Check []string
+	// Placements are all models of the plan, those included that are compiled
+	// already, in the order of the devices and on each of the first calls.
+	Placements []Placement
 }
 
 // Group is one compiler call.
@@ -60,9 +64,10 @@ type Group struct {
 // written; a name that the build system cannot hold is a *NameError.
 type Writer func(w io.Writer, b *Build) error
 
-// Formats maps the names that --emit takes to their writers.
+// Formats maps the names that --emit takes to their writers. All but
+// "manifest" are build files, which want Groups.
 func Formats() map[string]Writer {
-	return map[string]Writer{"make": Make, "sh": Shell}
+	return map[string]Writer{"make": Make, "sh": Shell, "manifest": Manifest}
 }
 
 // Names lists the keys of Formats in order, for help texts.

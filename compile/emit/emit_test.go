@@ -357,7 +357,7 @@ func TestRefused(t *testing.T) {
 			})
 		}
 	}
-	if diff := cmp.Diff([]string{"make", "sh"}, emit.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"make", "manifest", "sh"}, emit.Names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
 }
