@@ -180,8 +180,14 @@ func TestLock(t *testing.T) {
 		t.Errorf("%v %s", err, diff)
 	}
 	wantBuild := &emit.Build{
-		Plan: "plan.toml", Lock: "plan.lock.json", Command: []string{"edgetpu_compiler"}, Flags: []string{"-t", "300"}, OutDir: "build",
+		Plan: "plan.toml", Lock: "plan.lock.json", Command: []string{"edgetpu_compiler"}, Flags: []string{"-t", "300"}, OutDir: "build", Version: "2.1",
 		Groups: []emit.Group{{Name: "tpu0-a", Files: []string{"a.tflite", "m/b & c.tflite", "-c.tflite"}}},
+	}
+	for i, m := range again.Evidence.Models { // their names are sorted as the group's models are
+		wantBuild.Placements = append(wantBuild.Placements, emit.Placement{
+			Model: m.Name, File: []string{"build/a_edgetpu.tflite", "build/b & c_edgetpu.tflite", "build/-c_edgetpu.tflite"}[i],
+			Device: "tpu0", Group: "tpu0-a", WarmUp: i + 1, CachedBytes: m.CachedBytes, StreamedBytes: m.StreamedBytes,
+		})
 	}
 	if diff := cmp.Diff(wantBuild, again.Build("x/plan.toml")); diff != "" {
 		t.Error(diff)

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/tpuplan/tpuplan/plans/schema"
+
+	"github.com/tpuplan/tpuplan/plans/schema"
 )
 
 const model = `{"name": "a", "share": 1, "steady_ms": 2, "cold_ms": 9.5, "expected_ms": 2, "call_hit_rate": 1, "byte_hit_rate": 0.5,
@@ -48,7 +50,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s with %s for %s: %v, want an error about %s", tt.kind, tt.to, tt.from, err, tt.wrong)
 		}
 	}
-	if err := Validate("nonsense", []byte(`{}`)); err == nil || !strings.Contains(err.Error(), "known: inspect, lock, log, plan, plans, predict") {
+	if err := Validate("nonsense", []byte(`{}`)); err == nil || !strings.Contains(err.Error(), `no schema for "nonsense" (known: `+strings.Join(schema.Kinds(), ", ")) {
 		t.Errorf("unknown kind: %v", err)
 	}
 	if err := Validate("plan", []byte(`{`)); err == nil {
