@@ -8,7 +8,7 @@ GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.12.0
 TIMEOUT     = -timeout 5m
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race lint vet cross fuzz bench golden generated tidy demo check dist clean
+.PHONY: build test race lint vet cross fuzz bench golden accuracy generated tidy demo check dist clean
 
 build: ## bin/tpuplan
 	$(GO) build -trimpath -o bin/tpuplan ./cmd/tpuplan
@@ -39,6 +39,9 @@ bench:
 
 golden: ## rewrite what tests compare with; look at the difference before committing it
 	$(GO) test $(TIMEOUT) ./cmd/tpuplan -run '^TestScripts$$' -update
+
+accuracy: ## rewrite docs/accuracy.md from the public data set; look at the difference before committing it
+	TPUPLAN_REQUIRE_DATA=1 $(GO) test $(TIMEOUT) ./internal/accuracy -run '^TestDocument$$' -count=1 -update
 
 generated: ## generated code is what its sources give (needs flatc)
 	@tools/generated

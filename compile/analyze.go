@@ -122,6 +122,28 @@ func (g *graph) weights(op *tflite.Op) uint64 {
 	return 0
 }
 
+// Wants lists what each mapped op is predicted to have in the compiled file,
+// for [tflite.Compiled.Locate]: its parts, and constants that are streamed.
+func (m *Model) Wants() []tflite.Want {
+	var list []tflite.Want
+	k := 0
+	for i := range m.Ops {
+		if !m.Ops[i].Mapped {
+			continue
+		}
+		rest, none := m.Ops[i].Bytes, true
+		for ; k < len(m.Load.Parts) && m.Load.Parts[k].Op == i; k++ {
+			list = append(list, tflite.Want{Op: i, Bytes: m.Load.Parts[k].Bytes})
+			rest -= m.Load.Parts[k].Bytes
+			none = false
+		}
+		if rest > 0 || none {
+			list = append(list, tflite.Want{Op: i, Bytes: rest, Streamed: rest > 0})
+		}
+	}
+	return list
+}
+
 // border adds the sizes of the tensors that enter and leave a region.
 func (m *Model) border(g *graph, region []int) {
 	inside := make(map[int]bool, len(region))

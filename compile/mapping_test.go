@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/internal/known"
 	"github.com/tpuplan/tpuplan/internal/testdata"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
@@ -34,7 +35,7 @@ func TestMappingOfPairs(t *testing.T) {
 			}
 		}
 		name := filepath.Base(path[:len(path)-len("_edgetpu.tflite")])
-		m := publicModel(t, name, Settings{Version: V16_0, MinRuntime: publicMinRuntime})
+		m := publicModel(t, name, Settings{Version: V16_0, MinRuntime: known.MinRuntime})
 		for _, o := range m.Ops {
 			if !o.Mapped {
 				got = append(got, o.Name)

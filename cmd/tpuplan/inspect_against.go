@@ -51,7 +51,7 @@ func inspectAgainst(c *cli.Context, u *ui, name, against string, s compile.Setti
 	if x.Compiled != nil {
 		return x, usageError("write: tpuplan inspect --against COMPILED SOURCE", "%s: compiled for the Edge TPU, not a source model", name)
 	}
-	a.Located = a.Compiled.Locate(x.Source, wants(x.Analysis))
+	a.Located = a.Compiled.Locate(x.Source, x.Analysis.Wants())
 	x.Against = a
 	recognised := func(p tflite.Piece) bool { return p.ByContent }
 	if len(a.Located.Wrong) > 0 && !slices.ContainsFunc(a.Located.Pieces, recognised) {
@@ -79,28 +79,6 @@ func release(c *tflite.Compiled, compiled *tflite.Source) (compile.Version, stri
 		return compile.V15_0, "file"
 	}
 	return compile.V16_0, "default"
-}
-
-// wants lists what each mapped op of a model is predicted to have in the
-// compiled file: its parts, and constants that are streamed.
-func wants(m *compile.Model) []tflite.Want {
-	var list []tflite.Want
-	k := 0
-	for i := range m.Ops {
-		if !m.Ops[i].Mapped {
-			continue
-		}
-		rest, none := m.Ops[i].Bytes, true
-		for ; k < len(m.Load.Parts) && m.Load.Parts[k].Op == i; k++ {
-			list = append(list, tflite.Want{Op: i, Bytes: m.Load.Parts[k].Bytes})
-			rest -= m.Load.Parts[k].Bytes
-			none = false
-		}
-		if rest > 0 || none {
-			list = append(list, tflite.Want{Op: i, Bytes: rest, Streamed: rest > 0})
-		}
-	}
-	return list
 }
 
 // interrupted tells an interrupt from other errors.

@@ -131,7 +131,7 @@ func compareModel(p, r *Model) []Difference {
 		if a == nil || b == nil {
 			return
 		}
-		if gap := a.apart(b); gap != 0 {
+		if gap := a.Apart(b); gap != 0 {
 			list = append(list, Difference{Model: name, Field: field, Predicted: a.Text, Read: b.Text, Bytes: gap})
 		}
 	}
@@ -154,9 +154,9 @@ func compareModel(p, r *Model) []Difference {
 	return append(list, compareFailure(name, p.Failure, r.Failure)...)
 }
 
-// apart is how far the nearest values of two sizes are from each other, t - s
-// to the nearest byte, and at least one byte if no value fits both.
-func (s *Size) apart(t *Size) int64 {
+// Apart is how far the nearest values of two sizes are from each other, t - s
+// to the nearest byte: 0 if a value fits both, else at least one byte.
+func (s *Size) Apart(t *Size) int64 {
 	const rounding = 1e-6 // of a byte: the bounds are products of decimal fractions
 	gap := 0.0
 	switch {

@@ -380,3 +380,9 @@ func (b *Builder) ResizeBilinear(h, w int) *Builder {
 	_, _, c := b.image()
 	return b.Op(tflite.Op{Code: tflite.ResizeBilinear, Inputs: []int{b.current, b.Integers(h, w)}, Outputs: []int{b.Activation(1, h, w, c)}})
 }
+
+// ResizeNearest adds an enlargement to another height and width by the nearest neighbour.
+func (b *Builder) ResizeNearest(h, w int) *Builder {
+	_, _, c := b.image()
+	return b.Op(tflite.Op{Code: tflite.ResizeNearestNeighbor, Inputs: []int{b.current, b.Integers(h, w)}, Outputs: []int{b.Activation(1, h, w, c)}})
+}

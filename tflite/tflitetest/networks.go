@@ -175,13 +175,13 @@ func SSDMobileNetV1(classes int) []byte {
 }
 
 // ResNet50 is ResNet-50 v1 (He et al., arXiv:1512.03385, table 1) as Keras
-// builds it, quantized to int8 with a scale for each channel: explicit
+// builds it, quantized to int8 with a scale for each channel of a convolution: explicit
 // padding before the first convolution and the first pool, strides in the
-// first 1x1 convolution of a stage.
+// first 1x1 convolution of a stage. Input and output are bytes.
 func ResNet50(classes int) []byte {
 	b := named("resnet50 %d", classes)
-	b.Type, b.PerChannel = tflite.Int8, true
-	b.Input(1, 224, 224, 3)
+	b.Input(1, 224, 224, 3).Quantize(tflite.Int8)
+	b.PerChannel = true
 	b.Pad(0, 0, 3, 3, 3, 3, 0, 0).Conv(64, 7, 7, 2, false).Fuse(tflite.ActivationRelu)
 	b.Pad(0, 0, 1, 1, 1, 1, 0, 0).MaxPool(3, 2, false)
 	for i, stage := range []struct{ channels, blocks int }{{64, 3}, {128, 4}, {256, 6}, {512, 3}} {
@@ -201,7 +201,8 @@ func ResNet50(classes int) []byte {
 			b.Add(shortcut).Fuse(tflite.ActivationRelu)
 		}
 	}
-	return b.Mean(false, 1, 2).FC(classes).Softmax().Bytes()
+	b.PerChannel = false // converters give fully connected weights one scale
+	return b.Mean(false, 1, 2).FC(classes).Softmax().Quantize(tflite.Uint8).Bytes()
 }
 
 // FCSeriesL5 is a member of the public series of five layers: 6912 inputs, five
