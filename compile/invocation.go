@@ -50,6 +50,11 @@ func (i *Invocation) Outputs() []string {
 	return outputs
 }
 
+// MarkFolder is the folder inside an output folder where build files keep
+// marks: MarkFolder/OUTPUT/MARK says which call an output came from. Package
+// emit explains them.
+const MarkFolder = ".tpuplan"
+
 // OutputName is the base name that edgetpu_compiler gives to the compiled form
 // of a model: models/face.tflite becomes face_edgetpu.tflite (the "Output
 // model" lines of its logs). The folder of the model plays no part, so two

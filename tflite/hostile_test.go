@@ -16,6 +16,7 @@ import (
 
 	flatbuffers "github.com/google/flatbuffers/go"
 
+	"github.com/tpuplan/tpuplan/internal/fuzztest"
 	"github.com/tpuplan/tpuplan/internal/testdata"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/internal/tfl"
@@ -401,13 +402,24 @@ func TestCosts(t *testing.T) {
 	}
 }
 
+// bounded uses a file, and checks that reading it takes no more memory than
+// files may make a reader take.
+func bounded(t testing.TB, data []byte) {
+	fuzztest.Bounded(t, len(data), func() {
+		if f, err := tflite.New("x.tflite", data); err == nil {
+			f.Compiled()
+		}
+	})
+	use(t, data)
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add(small().Bytes())
 	f.Add(twoSubgraphs())
 	f.Add(outside(1000, 4))
 	f.Add([]byte("\x10\x00\x00\x00TFL3"))
 	f.Add([]byte("version https://git-lfs.github.com/spec/v1\n"))
-	f.Fuzz(func(t *testing.T, data []byte) { use(t, data) })
+	f.Fuzz(func(t *testing.T, data []byte) { bounded(t, data) })
 }
 
 // FuzzCompiled changes the custom options of a good file, and so the
@@ -419,7 +431,29 @@ func FuzzCompiled(f *testing.F) {
 	f.Fuzz(func(t *testing.T, options []byte) {
 		b := tflitetest.New().Input(1, 8)
 		b.Op(tflite.Op{Code: tflite.Custom, Custom: tflite.EdgeTPUOp, Inputs: []int{0}, Outputs: []int{b.Activation(1)}, CustomOptions: options})
-		use(t, b.Bytes())
+		bounded(t, b.Bytes())
+	})
+}
+
+// FuzzPackage changes the package of a good file, and so the executables in it.
+func FuzzPackage(f *testing.F) {
+	hinted := tflitetest.Split(7, 64, 16)
+	for i := range hinted.Executables {
+		e := &hinted.Executables[i]
+		e.Inputs, e.Outputs = []tflite.Layer{{Name: "in", Y: 2, X: 2, Z: 3, Bytes: 16}}, []tflite.Layer{{Name: "out", Z: 1001, Bytes: 1008}}
+		e.DMA = tflite.DMA{Hinted: true, Parameter: 64, Input: 16, Output: 1008, Instruction: 128, ToTPU: 208, FromTPU: 1008}
+	}
+	alone := tflitetest.Split(7, 0, 16)
+	for _, p := range []tflite.Package{tflitetest.Split(7, 64, 16), alone, hinted} {
+		f.Add(tflitetest.EncodePackage(&p))
+	}
+	f.Fuzz(func(t *testing.T, pkg []byte) {
+		b := tflitetest.New().Input(1, 8)
+		b.Op(tflite.Op{
+			Code: tflite.Custom, Custom: tflite.EdgeTPUOp, Inputs: []int{0}, Outputs: []int{b.Activation(1)},
+			CustomOptions: tflitetest.CustomOptions(pkg, true),
+		})
+		bounded(t, b.Bytes())
 	})
 }
 

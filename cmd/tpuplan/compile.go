@@ -31,7 +31,8 @@ func compileCommand(u *ui) *cli.Command {
 		Description: `Runs the compiler calls of a lock in the folder of the lock and compares what
 was built with what the lock predicts; exit 3 if it differs. The outputs of a
 group are replaced all together, and only if the whole call was a success. What
-the compiler printed is kept as GROUP.log in the output folder.
+the compiler printed is kept as GROUP.log in the output folder. A build file of
+the same plan finds nothing left to do, unless it would run another command.
 
 EDGETPU_COMPILER names another compiler command, in shell words.`,
 		Flags: []cli.Flag{
@@ -143,6 +144,7 @@ func lockedGroups(lock *plans.Lock, command, only []string) ([]compilerun.Group,
 	for i := range lock.Evidence.Models {
 		evidence[lock.Evidence.Models[i].Name] = &lock.Evidence.Models[i]
 	}
+	build := lock.Build("")
 	var groups []compilerun.Group
 	var known []string
 	for _, d := range lock.Decision.Devices {
@@ -154,12 +156,13 @@ func lockedGroups(lock *plans.Lock, command, only []string) ([]compilerun.Group,
 				continue
 			}
 			known = append(known, g.Name)
+			emitted := &build.Groups[len(known)-1]
 			if len(only) > 0 && !slices.Contains(only, g.Name) {
 				continue
 			}
 			group := compilerun.Group{Invocation: compile.Invocation{
 				Command: command, Flags: lock.Decision.Flags, OutDir: lock.Decision.OutDir, Group: g.Name, Files: g.Files,
-			}}
+			}, Mark: build.Mark(emitted, command)}
 			for _, name := range g.Models {
 				e := evidence[name]
 				group.Models = append(group.Models, compilerun.Model{

@@ -25,21 +25,25 @@ func soon(condition func() bool) bool {
 	return true
 }
 
-// interruptWhen FILE COMMAND... runs a command, sends it SIGINT as soon as the
-// file exists, and exits as it did.
-func interruptWhen() {
-	cmd := exec.Command(os.Args[2], os.Args[3:]...)
+// signalWhen SIGNAL FILE COMMAND... runs a command, sends it INT, TERM or KILL
+// as soon as the file exists, and exits as it did, with 137 if it was killed.
+func signalWhen() {
+	signals := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "KILL": os.Kill}
+	cmd := exec.Command(os.Args[3], os.Args[4:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		os.Exit(99)
 	}
 	soon(func() bool {
-		_, err := os.Stat(os.Args[1])
+		_, err := os.Stat(os.Args[2])
 		return err == nil
 	})
-	cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it may have ended
-	cmd.Wait()                       //nolint:errcheck // the exit code tells
-	os.Exit(cmd.ProcessState.ExitCode())
+	cmd.Process.Signal(signals[os.Args[1]]) //nolint:errcheck // it may have ended
+	cmd.Wait()                              //nolint:errcheck // the exit code tells
+	if code := cmd.ProcessState.ExitCode(); code >= 0 {
+		os.Exit(code)
+	}
+	os.Exit(137)
 }
 
 // gone FILE checks that no process runs whose id is in the file.

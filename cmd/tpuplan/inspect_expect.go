@@ -15,6 +15,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
 	"github.com/tpuplan/tpuplan/compile"
+	compilerun "github.com/tpuplan/tpuplan/compile/run" // run is the program
 	"github.com/tpuplan/tpuplan/plans"
 	"github.com/tpuplan/tpuplan/tflite"
 )
@@ -124,7 +125,11 @@ func (x *expectation) read(ctx context.Context, group string, m *view.ExpectedMo
 	format := (*tflite.FormatError)(nil)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		x.differ("missing", group, m, "%s is missing", m.File)
+		text := ""
+		if slices.Contains(compilerun.Unfinished(x.result.Dir), group) {
+			text = ": a tpuplan compile was killed while it replaced the group; run it again"
+		}
+		x.differ("missing", group, m, "%s is missing%s", m.File, text)
 		return nil
 	case errors.As(err, &format):
 		x.differ("damaged", group, m, "%v", err)

@@ -19,8 +19,6 @@
 package emit
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -105,20 +103,6 @@ func (g *Group) outputNames() []string {
 		names[i] = compile.OutputName(file)
 	}
 	return names
-}
-
-// mark identifies what decides the outputs of a group besides the content of
-// its models: command, flags, and the models in order. The group's name is not
-// part of it, so a plan that only numbers its groups anew compiles nothing.
-func (b *Build) mark(g *Group) string {
-	h := sha256.New()
-	for _, words := range [][]string{b.Command, b.Flags, g.Files} {
-		for _, word := range words {
-			fmt.Fprintf(h, "%d:%s", len(word), word)
-		}
-		io.WriteString(h, ";")
-	}
-	return hex.EncodeToString(h.Sum(nil))[:12]
 }
 
 // outDir is the output folder as the compiler call spells it, "" for the root:

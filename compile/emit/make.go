@@ -7,6 +7,8 @@ import (
 	"path"
 	"strings"
 	"unicode"
+
+	"github.com/tpuplan/tpuplan/compile"
 )
 
 // tellLost is what a make without grouped targets does about an output that
@@ -149,7 +151,7 @@ func (m *makefile) group(n int, g *Group) {
 	for i, output := range g.outputNames() {
 		models = append(models, targetName(g.Files[i]))
 		outputs = append(outputs, m.targetDir+"/"+targetName(output))
-		marks = append(marks, m.targetDir+"/.tpuplan/"+targetName(output)+"/"+mark)
+		marks = append(marks, m.targetDir+"/"+compile.MarkFolder+"/"+targetName(output)+"/"+mark)
 	}
 	set := func(name, value string) {
 		if value != "" { // a line must not end in the space that a name may end in
@@ -185,14 +187,14 @@ func (m *makefile) clean() {
 		g := &m.Groups[i]
 		names := []string{path.Base(m.invocation(g).TempDir()), path.Base(m.invocation(g).LogFile())}
 		for _, output := range g.outputNames() {
-			names = append(names, output, operationLog(output), ".tpuplan/"+output)
+			names = append(names, output, operationLog(output), compile.MarkFolder+"/"+output)
 		}
 		for j, name := range names {
 			names[j] = m.shellDir + "/" + recipe(Quote(name))
 		}
 		m.line("\trm -rf %s", strings.Join(names, " "))
 	}
-	m.line("\t@rmdir %s/.tpuplan 2>/dev/null || :", m.shellDir)
+	m.line("\t@rmdir %s/%s 2>/dev/null || :", m.shellDir, compile.MarkFolder)
 }
 
 // tool writes a rule that runs tpuplan; args[0] is its name.

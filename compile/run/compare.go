@@ -62,7 +62,7 @@ func (w *work) outputs(call *compile.Invocation) ([]Built, error) {
 			}
 			return nil, w.unusable(call, err, "%s cannot be used: %s", name, what)
 		}
-		b := Built{File: final[i], Cached: c.CachedBytes(), Streamed: c.StreamedBytes(), Token: c.Packages[0].Token()}
+		b := Built{File: final[i], Cached: c.CachedBytes(), Streamed: c.StreamedBytes(), Token: c.Packages[0].Token(), sum: f.SHA256()}
 		if call == &w.Group.Invocation {
 			w.tokens(i, &b, c)
 			w.generation(i, &b, c)

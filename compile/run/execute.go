@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -21,9 +22,16 @@ const (
 	grace = 2 * time.Second
 	// commandNotFound is what shells, env and container tools exit with.
 	commandNotFound = 127
-	// tailLines of the compiler's output are shown when a group fails.
+	// tailLines of the compiler's output are shown when a group fails, or as
+	// many of them as fit into tailBytes.
 	tailLines = 20
-	maxOutput = 16 << 20 // bytes of an output that are read
+	tailBytes = 8 << 10
+	// maxOutput is more than any log has. A compiler that prints more is
+	// stopped before it fills the disk; logWatch says how often that is looked at.
+	maxOutput = 16 << 20
+	logWatch  = 250 * time.Millisecond
+	// lingering is how long a call waits for the end of processes that it has killed.
+	lingering = time.Second
 	// plainWords is what words and the blanks between them may consist of if
 	// no shell is needed to read them.
 	plainWords = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./- \t"
@@ -41,7 +49,15 @@ func (e *ending) broken() bool { return bytes.Contains(e.output, []byte("Interna
 
 // tail is the end of the output, for messages.
 func (e *ending) tail() string {
-	lines := strings.Split(strings.TrimRight(string(e.output), "\n"), "\n")
+	text := bytes.TrimRight(e.output, "\n")
+	cut := len(text) > tailBytes
+	if cut {
+		text = text[len(text)-tailBytes:]
+	}
+	lines := strings.Split(strings.ToValidUTF8(string(text), "?"), "\n")
+	if cut && len(lines) > 1 { // the first one is not whole
+		lines = lines[1:]
+	}
 	return strings.TrimSpace(strings.Join(lines[max(0, len(lines)-tailLines):], "\n"))
 }
 
@@ -68,32 +84,65 @@ func (w *work) execute(ctx context.Context, call *compile.Invocation) (*ending, 
 	}
 	waited := make(chan error, 1)
 	go func() { waited <- cmd.Wait() }()
+	stopped, err := w.await(ctx, cmd, waited, name)
+	// Whether it ended or was ended: nothing that it started may go on, least
+	// of all write to files that are moved into place.
+	killGroup(cmd)
+	for gone := time.Now().Add(lingering); groupLives(cmd) && time.Now().Before(gone); {
+		time.Sleep(time.Millisecond)
+	}
+	if stopped != nil {
+		if e := (*Error)(nil); errors.As(stopped, &e) {
+			end, _ := readEnding(log.Name(), nil)
+			e.Output = end.tail()
+		}
+		return nil, stopped
+	}
+	end, err := readEnding(log.Name(), err)
+	if err != nil {
+		return nil, w.fail(err, "", "%s: %v", name, bare(err))
+	}
+	if len(end.output) > maxOutput {
+		e := w.tooMuch(name)
+		e.Output = end.tail()
+		return nil, e
+	}
+	return end, nil
+}
+
+// await waits until the compiler has ended and returns how. What it may not do
+// any longer, or this program, is the other error; the compiler was stopped then.
+func (w *work) await(ctx context.Context, cmd *exec.Cmd, waited <-chan error, name string) (stopped, err error) {
 	var expired <-chan time.Time
 	if w.Timeout > 0 {
 		timer := time.NewTimer(w.Timeout)
 		defer timer.Stop()
 		expired = timer.C
 	}
-	select {
-	case err = <-waited:
-	case <-ctx.Done():
-		stop(cmd, waited)
-		return nil, ctx.Err()
-	case <-expired:
-		stop(cmd, waited)
-		end, _ := readEnding(log.Name(), nil)
-		e := w.fail(context.DeadlineExceeded, "give it more with --timeout; a model that takes for ever has large activations as a rule", "the compiler did not finish within %v and was stopped, its output is in %s", w.Timeout, name)
-		e.Output = end.tail()
-		return nil, e
+	watch := time.NewTicker(logWatch)
+	defer watch.Stop()
+	for {
+		select {
+		case err := <-waited:
+			return nil, err
+		case <-ctx.Done():
+			stop(cmd, waited)
+			return ctx.Err(), nil
+		case <-expired:
+			stop(cmd, waited)
+			return w.fail(context.DeadlineExceeded, "give it more with --timeout; a model that takes for ever has large activations as a rule", "the compiler did not finish within %v and was stopped, its output is in %s", w.Timeout, name), nil
+		case <-watch.C:
+			if info, err := os.Stat(w.path(name)); err == nil && info.Size() > maxOutput {
+				stop(cmd, waited)
+				return w.tooMuch(name), nil
+			}
+		}
 	}
-	if err != nil {
-		killGroup(cmd) // what a dying wrapper left
-	}
-	end, err := readEnding(log.Name(), err)
-	if err != nil {
-		return nil, w.fail(err, "", "%s: %v", name, bare(err))
-	}
-	return end, nil
+}
+
+// tooMuch is the error of a program that prints more than a compiler does.
+func (w *work) tooMuch(name string) *Error {
+	return w.fail(nil, "is it edgetpu_compiler that the plan's command or EDGETPU_COMPILER starts?", "the compiler printed more than %s, its output is in %s", report.FormatSize(maxOutput), name)
 }
 
 // stop ends the compiler and everything that it started.
@@ -130,14 +179,12 @@ func readEnding(log string, err error) (*ending, error) {
 	} else if err != nil {
 		end.status, end.code = err.Error(), -1
 	}
-	info, err := os.Stat(log)
+	f, err := os.Open(log)
 	if err != nil {
 		return end, err
 	}
-	if info.Size() > maxOutput {
-		return end, fmt.Errorf("%d bytes of output are not those of edgetpu_compiler", info.Size())
-	}
-	end.output, err = os.ReadFile(log)
+	defer f.Close() //nolint:errcheck // it was only read
+	end.output, err = io.ReadAll(io.LimitReader(f, maxOutput+1))
 	return end, err
 }
 

@@ -20,6 +20,9 @@ func terminateGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.
 // killGroup ends what is left of the group, if anything is.
 func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
+// groupLives reports whether a process of the group is left.
+func groupLives(cmd *exec.Cmd) bool { return syscall.Kill(-cmd.Process.Pid, 0) == nil }
+
 // lockFolder keeps a second run out of an output folder. The lock ends with
 // this process, however it ends.
 func lockFolder(dir string) (unlock func(), err error) {
@@ -34,4 +37,46 @@ func lockFolder(dir string) (unlock func(), err error) {
 	}
 	// Some network file systems have no locks; a lock is a safeguard, no need.
 	return func() { f.Close() }, nil //nolint:errcheck // likewise
+}
+
+// lockJournal opens a journal and waits until no other process does what it
+// says. Closing it unlocks it. It is nil if the file system has no locks.
+func lockJournal(path string) *os.File {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	}
+	return f
+}
+
+// guard starts a process that does what is left of forward if this one is
+// killed before release is called. It has a session of its own, so that what is sent to
+// the whole group of processes does not reach it, and shares the lock of the
+// journal, so that the next start waits for it. Without a shell there is no guard.
+func (s *stage) guard(lock *os.File) (release func()) {
+	alive, wait, err := os.Pipe()
+	if err != nil {
+		return func() {}
+	}
+	cmd := exec.Command("sh", "-c", forwardScript, "tpuplan", s.out, s.temp)
+	for _, o := range s.outputs {
+		cmd.Args = append(cmd.Args, o.Name)
+	}
+	cmd.Stdin = alive
+	if lock != nil {
+		cmd.ExtraFiles = []*os.File{lock}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	alive.Close() //nolint:errcheck // it is the guard's
+	return func() {
+		wait.Write([]byte("done\n")) //nolint:errcheck // the guard may have been ended
+		wait.Close()                 //nolint:errcheck // likewise
+		if err == nil {
+			cmd.Wait() //nolint:errcheck // likewise
+		}
+	}
 }

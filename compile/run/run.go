@@ -38,6 +38,9 @@ import (
 type Group struct {
 	compile.Invocation
 	Models []Model // in the order of Files
+	// Mark is what make looks for to know that an output came from this call,
+	// see Build.Mark of package emit. Empty: make will compile the group again.
+	Mark string
 }
 
 // Model is what is known of a model before it is compiled.
@@ -80,6 +83,8 @@ type Built struct {
 	File             string // slash path, relative to the plan's folder
 	Cached, Streamed int64  // packed bytes, sums over the packages
 	Token            uint64 // of the first package
+
+	sum string // SHA-256 of the file
 }
 
 // Order is what compiling a group in reversed order gave.
@@ -177,10 +182,12 @@ func (w *work) run(ctx context.Context) {
 	}
 	built, err := w.call(ctx, &g.Invocation)
 	if err == nil {
-		err = w.install()
+		err = w.install(built)
 	}
 	if err != nil {
-		os.RemoveAll(w.temp) //nolint:errcheck // it holds nothing that is needed, and the next start removes it too
+		if !exists(w.temp, journalName) { // else it holds files that could not be put back
+			os.RemoveAll(w.temp) //nolint:errcheck // it holds nothing that is needed, and the next start removes it too
+		}
 		w.Err = err
 		return
 	}
@@ -229,9 +236,12 @@ func (w *work) call(ctx context.Context, call *compile.Invocation) ([]Built, err
 
 // prepare makes an empty temporary folder, and room for the log.
 func (w *work) prepare(call *compile.Invocation) error {
-	err := os.RemoveAll(w.temp)
+	err := discard(w.temp)
 	if err == nil {
 		err = os.MkdirAll(w.temp, 0o777)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(w.temp, startName), nil, 0o666)
 	}
 	if err == nil {
 		err = os.Remove(w.path(w.logFile(call)))

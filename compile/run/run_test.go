@@ -25,8 +25,11 @@ import (
 
 // The test binary is also the compiler.
 func TestMain(m *testing.M) {
-	if os.Getenv("RUN_TEST_AS") == "compiler" {
+	switch os.Getenv("RUN_TEST_AS") {
+	case "compiler":
 		runtest.Compiler()
+	case "installer":
+		installer()
 	}
 	os.Exit(m.Run())
 }
@@ -137,21 +140,27 @@ func TestFailures(t *testing.T) {
 		"not_quantized": `model "a.tflite": the compiler failed: Model not quantized, its output is in build/g1.log`,
 		"half":          "the compiler reported success, but wrote no b_edgetpu.tflite; its output is in build/g1.log",
 		"empty":         "the compiler reported success, but a_edgetpu.tflite is empty; its output is in build/g1.log",
+		"truncated":     "the compiler reported success, but a_edgetpu.tflite cannot be used: truncated: ",
 		"touch":         `model "a": a.tflite changed while it was compiled`,
+		"silent":        "the compiler did not finish within 300ms and was stopped, its output is in build/g1.log",
+		"chatty":        "the compiler printed more than 16.00MiB, its output is in build/g1.log",
+		"megabytes":     "the compiler failed (exit status 1), its output is in build/g1.log",
 		"hang":          "the compiler did not finish within 300ms and was stopped, its output is in build/g1.log",
 		"stubborn":      "the compiler did not finish within 300ms and was stopped, its output is in build/g1.log",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Setenv("FAKE_EDGETPU", mode)
+			t.Setenv("FAKE_EDGETPU_PIDS", filepath.Join(p.dir, "pids"))
 			o := Options{}
-			if mode == "hang" || mode == "stubborn" {
-				t.Setenv("FAKE_EDGETPU_PIDS", filepath.Join(p.dir, "pids"))
+			if strings.Contains(want, "300ms") {
 				o.Timeout = 300 * time.Millisecond
 			}
 			r := p.run(t, t.Context(), o)[0]
 			e := (*Error)(nil)
-			if !errors.As(r.Err, &e) || e.What != want || r.Built != nil {
+			if !errors.As(r.Err, &e) || !strings.HasPrefix(e.What, want) || r.Built != nil {
 				t.Errorf("got %v, want %s", r.Err, want)
+			} else if n := len(e.Output); n > tailBytes || strings.Count(e.Output, "\n") >= tailLines || (mode == "megabytes") != strings.HasSuffix(e.Output, "of a new kind") {
+				t.Errorf("%d bytes of output are shown: %q", n, e.Output)
 			}
 			if diff := cmp.Diff(before, p.files(t)); diff != "" {
 				t.Errorf("the old files changed (-want +got):\n%s", diff)
@@ -209,6 +218,24 @@ func TestOrphan(t *testing.T) {
 	wantGone(t, filepath.Join(p.dir, "pids"))
 }
 
+// One that succeeds does not either: what still writes would write to files in place.
+func TestLingering(t *testing.T) {
+	p := newProject(t, "a b")
+	t.Setenv("FAKE_EDGETPU", "lingering")
+	t.Setenv("FAKE_EDGETPU_PIDS", filepath.Join(p.dir, "pids"))
+	r := p.run(t, t.Context(), Options{})[0]
+	if r.Err != nil || len(r.Built) != 2 {
+		t.Errorf("got %v", r.Err)
+	}
+	if _, err := os.Stat(filepath.Join(p.dir, "pids")); err != nil {
+		t.Fatal("the double started nothing")
+	}
+	wantGone(t, filepath.Join(p.dir, "pids"))
+	if got := p.files(t); len(got) != 2 {
+		t.Errorf("there are %d files, want 2", len(got))
+	}
+}
+
 func TestInterruptedGroupsAreLeftAlone(t *testing.T) {
 	p := newProject(t, "a", "b", "c")
 	t.Setenv("FAKE_EDGETPU", "hang:b")
@@ -253,116 +280,8 @@ func TestTwoRunsInOneFolder(t *testing.T) {
 	p.run(t, t.Context(), Options{})
 }
 
-// A process that is killed before any step of a replacement leaves files of
-// one compile only, and the next start makes the group whole: all old or all new.
-func TestKilledAtAnyStep(t *testing.T) {
-	type killed struct{}
-	for _, old := range []string{"none", "all", "some"} {
-		ended := false
-		for step := 1; !ended; step++ {
-			out := t.TempDir()
-			temp := filepath.Join(out, ".tpuplan-g")
-			write := func(dir, name, text string) {
-				if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			w := &work{Options: &Options{}, Result: &Result{Group: &Group{}}, out: out, temp: temp}
-			was := map[string]string{}
-			for i, name := range []string{"a", "b", "c"} {
-				w.Group.Files = append(w.Group.Files, name+".tflite")
-				write(temp, name+"_edgetpu.tflite", "new")
-				write(filepath.Join(out, ".tpuplan", name+"_edgetpu.tflite"), "mark", "")
-				if old == "all" || old == "some" && i == 1 {
-					write(out, name+"_edgetpu.tflite", "old")
-					was[name] = "old"
-				}
-			}
-			visible := func() map[string]string {
-				got := map[string]string{}
-				for _, name := range []string{"a", "b", "c"} {
-					if data, err := os.ReadFile(filepath.Join(out, name+"_edgetpu.tflite")); err == nil {
-						got[name] = string(data)
-					}
-				}
-				return got
-			}
-			func() {
-				defer func() {
-					beforeStep = func() {}
-					if _, was := recover().(killed); !was {
-						ended = true
-					}
-				}()
-				left := step
-				beforeStep = func() {
-					if left--; left == 0 {
-						panic(killed{})
-					}
-				}
-				if err := w.install(); err != nil {
-					t.Error(err)
-				}
-			}()
-			kinds := map[string]bool{}
-			for _, text := range visible() {
-				kinds[text] = true
-			}
-			if len(kinds) > 1 {
-				t.Errorf("old files: %s, killed before step %d: a mixture: %v", old, step, visible())
-			}
-			if err := Recover(out); err != nil {
-				t.Errorf("old files: %s, killed before step %d: %v", old, step, err)
-			}
-			now := map[string]string{"a": "new", "b": "new", "c": "new"}
-			if got := visible(); !cmp.Equal(got, now) && !cmp.Equal(got, was) {
-				t.Errorf("old files: %s, killed before step %d: after the next start there are %v", old, step, got)
-			}
-			if ended && step < 8 {
-				t.Errorf("only %d steps", step)
-			}
-		}
-	}
-}
-
-// What was built after the journal was written is newer than what it announces.
-func TestRecoverIsOvertaken(t *testing.T) {
-	out := t.TempDir()
-	temp := filepath.Join(out, ".tpuplan-g")
-	names := []string{"a_edgetpu.tflite", "b_edgetpu.tflite"}
-	if err := os.MkdirAll(temp, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{out: out, temp: temp, names: names}
-	if err := s.begin(); err != nil {
-		t.Fatal(err)
-	}
-	later := time.Now().Add(time.Minute)
-	for _, name := range names {
-		for dir, text := range map[string]string{temp: "new", out: "newer"} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.Chtimes(filepath.Join(out, name), later, later); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := Recover(out); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if data, _ := os.ReadFile(filepath.Join(out, name)); string(data) != "newer" {
-			t.Errorf("%s holds %q", name, data)
-		}
-	}
-	if exists(out, ".tpuplan-g") {
-		t.Error("the journal is left")
-	}
-}
-
 func TestRecoverRefusesOtherFiles(t *testing.T) {
-	for _, text := range []string{`{"outputs": ["../x_edgetpu.tflite"]}`, `{"outputs": ["plan.toml"]}`, `{`, `{"outputs": [""]}`} {
+	for _, text := range []string{`{"outputs": [{"name": "../x_edgetpu.tflite"}]}`, `{"outputs": [{"name": "plan.toml"}]}`, `{`, `{"outputs": [{}]}`, `{"outputs": ["a_edgetpu.tflite"]}`} {
 		out := filepath.Join(t.TempDir(), "odd[name]*")
 		temp := filepath.Join(out, ".tpuplan-g")
 		if err := errors.Join(os.MkdirAll(temp, 0o755), os.WriteFile(filepath.Join(temp, ".install"), []byte(text), 0o644)); err != nil {
@@ -370,33 +289,6 @@ func TestRecoverRefusesOtherFiles(t *testing.T) {
 		}
 		if err := Recover(out); err == nil || !strings.Contains(err.Error(), "not a journal") {
 			t.Errorf("%s: got %v", text, err)
-		}
-	}
-}
-
-// A replacement that fails on the way is undone.
-func TestInstallIsUndone(t *testing.T) {
-	out := t.TempDir()
-	temp := filepath.Join(out, ".tpuplan-g")
-	w := &work{Options: &Options{}, Result: &Result{Group: &Group{}}, out: out, temp: temp}
-	for _, name := range []string{"a", "b"} {
-		w.Group.Files = append(w.Group.Files, name+".tflite")
-		for dir, text := range map[string]string{temp: "new", out: "old"} {
-			if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+"_edgetpu.tflite"), []byte(text), 0o644)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	// The old b cannot be moved over a folder that is not empty.
-	if err := os.MkdirAll(filepath.Join(temp, ".old", "b_edgetpu.tflite", "x"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.install(); err == nil {
-		t.Error("no error")
-	}
-	for _, name := range []string{"a", "b"} {
-		if data, _ := os.ReadFile(filepath.Join(out, name+"_edgetpu.tflite")); string(data) != "old" {
-			t.Errorf("%s holds %q", name, data)
 		}
 	}
 }

@@ -26,11 +26,13 @@ import (
 //	FAKE_EDGETPU_PIDS     file for the process ids of what hangs, one a line
 //	FAKE_EDGETPU          how it fails; with ":NAME" only if a model is called so
 //
-// It fails in these ways: hang, stubborn (does not end when asked to), die,
-// orphan (dies and leaves a process), internal, internal-once, not_quantized,
-// not_parsed, op_version, timeout, cut, zero, usage, half (one output is
-// missing), empty, garbage, touch (a model changes), alone (outputs do not
-// belong together).
+// It fails in these ways: hang, stubborn (does not end when asked to), silent
+// (closes its output and hangs), chatty (prints without end), megabytes (prints
+// some and fails), die, orphan (dies and leaves a process), internal,
+// internal-once, not_quantized, not_parsed, op_version, timeout, cut, zero, usage,
+// half (one output is missing), empty, garbage, truncated, touch (a model
+// changes), alone (outputs do not belong together). In the mode lingering it
+// succeeds and leaves a process that goes on writing.
 func Compiler() { os.Exit(compiler()) }
 
 // builds are the full versions that the releases print.
@@ -118,9 +120,13 @@ func (c *call) failBefore(mode string) (code int, ended bool) {
 		first = c.files[0]
 	}
 	switch mode {
-	case "hang", "stubborn":
-		if mode == "stubborn" {
+	case "hang", "stubborn", "silent":
+		switch mode {
+		case "stubborn":
 			signal.Ignore(syscall.SIGTERM)
+		case "silent":
+			os.Stdout.Close() //nolint:errcheck // that is the test
+			os.Stderr.Close() //nolint:errcheck // likewise
 		}
 		child := exec.Command("sleep", "600")
 		if err := child.Start(); err != nil {
@@ -136,6 +142,21 @@ func (c *call) failBefore(mode string) (code int, ended bool) {
 		}
 		notePIDs(os.Getpid(), child.Process.Pid)
 		return end("/usr/bin/edgetpu_compiler: line 14: %d Segmentation fault      (core dumped)", child.Process.Pid)
+	case "lingering":
+		child := exec.Command("sh", "-c", `while :; do echo more >>"$0"; done`, filepath.Join(c.dir, "late"))
+		if err := child.Start(); err != nil {
+			return end("%v", err)
+		}
+		notePIDs(os.Getpid(), child.Process.Pid)
+	case "chatty", "megabytes":
+		line := strings.Repeat("a line that edgetpu_compiler does not print; ", 20) + "\n"
+		notePIDs(os.Getpid())
+		for n := 0; mode == "chatty" || n < 3<<20; n += len(line) {
+			if _, err := os.Stdout.WriteString(line); err != nil {
+				return 1, true
+			}
+		}
+		return end("Internal compiler failure of a new kind")
 	case "die":
 		if self, err := os.FindProcess(os.Getpid()); err == nil {
 			self.Kill() //nolint:errcheck // nothing comes after it
@@ -208,6 +229,8 @@ func (c *call) write(mode string, sizes []int64) int {
 			continue
 		case mode == "empty":
 			data = nil
+		case mode == "truncated":
+			data = data[:len(data)-len(data)/3]
 		case mode == "garbage":
 			data = []byte("no model at all")
 		case mode == "zero":

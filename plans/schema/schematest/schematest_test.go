@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/tpuplan/tpuplan/plans/schema"
-
-	"github.com/tpuplan/tpuplan/plans/schema"
 )
 
 const model = `{"name": "a", "share": 1, "steady_ms": 2, "cold_ms": 9.5, "expected_ms": 2, "call_hit_rate": 1, "byte_hit_rate": 0.5,

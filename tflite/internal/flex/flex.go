@@ -383,22 +383,39 @@ func (e Elements) Lookup(key string) (Value, bool, error) {
 // maxDepth is the number of vectors and maps that [Value.Any] enters at once.
 const maxDepth = 64
 
+// Memory that [Value.Any] may use for a buffer, and what it counts for the
+// parts of a result. A map costs more than its entries while it grows.
+const (
+	memoryPerByte  = 2
+	memoryFloor    = 1 << 20
+	memoryOfScalar = 24  // a number in an interface, or the head of a string or list
+	memoryOfItem   = 16  // the interface in a list
+	memoryOfField  = 200 // an entry of a map, without its key's text
+)
+
 // Any reads the value with all it holds: nil, int64, uint64, float64, bool,
 // string (keys too), []byte, []any and map[string]any. It gives up on values nested
-// more than 64 deep and on buffers that use bytes more than a few times.
+// more than 64 deep and on buffers whose values share so many of their bytes
+// that the result would take much more memory than the buffer.
 func (v Value) Any() (any, error) {
-	left := 16*int64(len(v.buf)) + 1024
+	left := memoryPerByte*int64(len(v.buf)) + memoryFloor
 	return v.any(0, &left)
 }
 
-func (v Value) shared() error { return fail(v.at, "values share too many of their bytes") }
+// spend takes bytes of memory.
+func (v Value) spend(left *int64, bytes int64) error {
+	if *left -= bytes; *left < 0 {
+		return fail(v.at, "values share too many of their bytes")
+	}
+	return nil
+}
 
 func (v Value) any(depth int, left *int64) (any, error) {
 	if depth > maxDepth {
 		return nil, fail(v.at, "values are nested more than %d deep", maxDepth)
 	}
-	if *left--; *left < 0 {
-		return nil, v.shared()
+	if err := v.spend(left, memoryOfScalar); err != nil {
+		return nil, err
 	}
 	switch v.typ {
 	case Null:
@@ -413,41 +430,61 @@ func (v Value) any(depth int, left *int64) (any, error) {
 		return v.Bool()
 	case Key, String, Blob:
 		b, err := v.Bytes()
-		if err != nil {
+		if err == nil {
+			err = v.spend(left, int64(len(b)))
+		}
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if *left -= int64(len(b)); *left < 0 {
-			return nil, v.shared()
-		}
-		if v.typ == Blob {
+		case v.typ == Blob:
 			return bytes.Clone(b), nil
 		}
 		return string(b), nil
 	}
 	e, err := v.Elements()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case v.typ == Map:
+		return e.fields(depth, left)
 	}
+	return e.items(depth, left)
+}
+
+// items are the elements of a vector, nil if there is none.
+func (e Elements) items(depth int, left *int64) (any, error) {
 	var values []any
+	if e.n > 0 {
+		if err := e.vector.spend(left, memoryOfItem*int64(e.n)); err != nil {
+			return nil, err
+		}
+		values = make([]any, e.n)
+	}
+	for i := range values {
+		var err error
+		if values[i], err = e.At(i).any(depth+1, left); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+// fields are the elements of a map by their keys.
+func (e Elements) fields(depth int, left *int64) (any, error) {
 	fields := map[string]any{}
-	for i := range e.Len() {
+	for i := range e.n {
 		value, err := e.At(i).any(depth+1, left)
 		if err != nil {
 			return nil, err
 		}
-		if v.typ != Map {
-			values = append(values, value)
-			continue
-		}
 		key, err := e.Key(i)
+		if err == nil {
+			err = e.vector.spend(left, memoryOfField+int64(len(key)))
+		}
 		if err != nil {
 			return nil, err
 		}
-		*left -= int64(len(key))
 		fields[string(key)] = value
 	}
-	if v.typ == Map {
-		return fields, nil
-	}
-	return values, nil
+	return fields, nil
 }

@@ -10,6 +10,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 	"pgregory.net/rapid"
 
+	"github.com/tpuplan/tpuplan/internal/fuzztest"
 	"github.com/tpuplan/tpuplan/tflite/internal/verify"
 )
 
@@ -227,7 +228,9 @@ func FuzzCheck(f *testing.F) {
 	f.Add(sample(2, 7))
 	f.Add(sample(0, 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if verify.Check(data, root) == nil {
+		var err error
+		fuzztest.Bounded(t, len(data), func() { err = verify.Check(data, root) })
+		if err == nil {
 			walk(&flatbuffers.Table{Bytes: data, Pos: flatbuffers.GetUOffsetT(data)}, root)
 		}
 	})
