@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tpuplan/tpuplan/internal/known"
 	"github.com/tpuplan/tpuplan/internal/testdata"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
 	"github.com/tpuplan/tpuplan/tflite"
@@ -116,6 +118,45 @@ func TestInspectAgainstPublic(t *testing.T) {
 		if code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("%s: exit code %d, no %q in\n%s%s", file, code, want, out, stderr)
 		}
+	}
+}
+
+// The folder of the public set, shown as a whole: files that one call made are
+// one group, in whichever folder they lie, and all others stand alone.
+func TestInspectGroupsPublicSets(t *testing.T) {
+	models := filepath.Join(testdata.Dir(t), "models")
+	code, out, stderr := tpuplan(t, "inspect", "--format", "json", models)
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var doc struct {
+		Groups []struct{ Files []string }
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, g := range doc.Groups {
+		var names []string
+		for _, f := range g.Files {
+			rel, err := filepath.Rel(models, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, strings.TrimSuffix(filepath.ToSlash(rel), ".tflite"))
+		}
+		got = append(got, strings.Join(names, " "))
+	}
+	for _, p := range known.Pairs {
+		want = append(want, p.Name+"_edgetpu")
+	}
+	for i := range known.Sets {
+		want = append(want, strings.TrimSpace(strings.Join(known.Sets[i].Files, " ")))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("groups, known (-) and shown (+):\n%s", diff)
 	}
 }
 

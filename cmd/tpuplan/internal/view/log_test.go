@@ -18,6 +18,8 @@ import (
 // What a reader with grep finds in a log: a label, a number, perhaps a unit.
 var (
 	labelled = regexp.MustCompile(`(?m)^[ \t>]*[A-Z][A-Za-z ()-]*[:|][ \t]*([0-9]+(?:\.[0-9]+)?)[ \t]*(B|KiB|MiB)?[ \t|]*\r?$`)
+	// the same with any label, but for names of tensors (Call:0), which have no blank before them
+	anyLabel = regexp.MustCompile(`(?m)[A-Za-z)]+(?:[ \t]*\|[ \t]*|:[ \t]+)[0-9]+(?:\.[0-9]+)?[ \t]*(?:B|KiB|MiB)?[ \t|]*\r?$`)
 	inParens = regexp.MustCompile(`\(([0-9.]+) ?(B|KiB|MiB)\)`)
 )
 
@@ -50,6 +52,9 @@ func TestLogJSONHoldsEveryNumber(t *testing.T) {
 		}
 		have := map[string]int{}
 		leaves(doc, have)
+		if strict, loose := len(labelled.FindAllString(string(text), -1)), len(anyLabel.FindAllString(string(text), -1)); strict != loose {
+			t.Errorf("%s: %d numbers have a label, %d are looked for", name, loose, strict)
+		}
 		for _, m := range append(labelled.FindAllStringSubmatch(string(text), -1), inParens.FindAllStringSubmatch(string(text), -1)...) {
 			total++
 			want := []string{m[1]}
