@@ -203,7 +203,7 @@ func (f *field) manyBound() float64 {
 			for i := range list {
 				if g.Has(m) && g != f.all {
 					s := list[i].of(m)
-					alone = min(alone, f.modelCost(m, s.Cached, s.Streamed, f.process.Miss(m, f.all&^g)))
+					alone = min(alone, f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, f.process.Miss(m, f.all&^g)))
 				}
 			}
 		}

@@ -195,7 +195,7 @@ func (o *orders) extend(pool compile.Pool, rest set) {
 		c := child{model: m, pool: pool}
 		o.f.nodes++
 		share := c.pool.Place(o.f.problem.Version, o.f.sorted[m])
-		c.cost = o.f.modelCost(m, share.Cached, share.Streamed, o.miss[m])
+		c.cost = o.f.shareCost(m, share, o.miss[m])
 		c.bound = c.cost + o.bound(rest&^(1<<m), c.pool.Free())
 		next = append(next, c)
 	}
@@ -250,7 +250,7 @@ func (o *orders) full(pool *compile.Pool, rest set) bool {
 func (o *orders) finish(rest set) {
 	tail, _ := o.f.firstOrder(rest, members(rest))
 	for _, m := range tail {
-		o.costs[m] = o.f.modelCost(m, 0, o.f.total[m], o.miss[m])
+		o.costs[m] = o.f.modelCost(m, 0, o.f.total[m], o.f.stalls[m], o.miss[m])
 	}
 	n := len(o.prefix)
 	o.prefix = append(o.prefix, tail...)

@@ -174,7 +174,7 @@ func callFaults(c *cost.Call) []string {
 	for _, q := range []struct {
 		name  string
 		value float64
-	}{{"fixed time", c.FixedMS}, {"load bytes", c.LoadBytes}, {"overhead", c.OverheadMS}, {"overlap", c.OverlapMS}} {
+	}{{"fixed time", c.FixedMS}, {"load bytes", c.LoadBytes}, {"overhead", c.OverheadMS}, {"overlap", c.OverlapMS}, {"stall slope", c.StallSlope}} {
 		if !(q.value >= 0 && q.value <= math.MaxFloat32) {
 			faults = append(faults, fmt.Sprintf("%s %v of a call is not a quantity", q.name, q.value))
 		}
