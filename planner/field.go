@@ -31,6 +31,7 @@ type field struct {
 	merger  compile.Merger
 	shares  []compile.Share
 	listed  []*compile.Load
+	memory  *memory // of invocations of the same loads; may be nil
 }
 
 func newField(p *Problem) *field {
@@ -207,12 +208,17 @@ func (f *field) orderAllowed(order []int) bool {
 	return true
 }
 
-// sharesOf computes the split of one invocation; the result is valid until the next call.
+// sharesOf is the split of one invocation; the result is valid until the next call.
 func (f *field) sharesOf(reserved int, order []int) []compile.Share {
 	f.nodes++
 	if k := f.knownResult(order); k != nil {
 		return f.knownShares(k, order)
 	}
+	return f.memory.sharesOf(reserved, order, f.place)
+}
+
+// place computes the split of one invocation; the result is valid until the next call.
+func (f *field) place(reserved int, order []int) []compile.Share {
 	v := f.problem.Version
 	if v.Sequential() {
 		f.shares = f.shares[:0]

@@ -19,6 +19,9 @@ func (s *search) improve() answer {
 	var best [][]int
 	value := math.Inf(1)
 	starts := s.starts()
+	if s.keep != nil {
+		starts = [][][]int{s.keep}
+	}
 	if f.n > manyModels && len(starts) > 1 {
 		starts = [][][]int{f.cheapest(starts)}
 	}

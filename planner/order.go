@@ -38,7 +38,12 @@ type search struct {
 	limit  string // what ended the search early
 	ties   bool   // a 16.0 group had more orders than could be tried
 	pruned map[string]int64
+	keep   [][]int // a partition to begin with
+	target float64 // a bound that is not below it ends the search; 0: only the best plan does
 }
+
+// enough reports that nothing of interest lies above this bound.
+func (s *search) enough(bound float64) bool { return s.target > 0 && bound >= s.target }
 
 // solveGroup finds the best order of a group.
 func (s *search) solveGroup(group set) solved {
@@ -313,12 +318,14 @@ func (s *search) solveMerged(group set) solved {
 // tieInfo says what the order of a 16.0 group can change.
 func (s *search) tieInfo(group set, reserved int) compile.TieInfo {
 	s.f.nodes++
-	list := members(group)
-	loads := make([]*compile.Load, len(list))
-	for i, m := range list {
-		loads[i] = s.f.loads[m]
-	}
-	return compile.Ties(reserved, loads)
+	return s.f.memory.tieInfo(reserved, group, func() compile.TieInfo {
+		list := members(group)
+		loads := make([]*compile.Load, len(list))
+		for i, m := range list {
+			loads[i] = s.f.loads[m]
+		}
+		return compile.Ties(reserved, loads)
+	})
 }
 
 // permute visits the orders of rest that the pins allow until visit says no or

@@ -268,7 +268,7 @@ func (p *Planned) against(name string) string {
 		if b.Name != name || !b.Feasible || p.Plan.Value <= 0 || len(p.Plan.Models) == 1 {
 			continue
 		}
-		least := 1 + tie // in time; bytes do not vary from call to call
+		least := 1 + planner.Tie // in time; bytes do not vary from call to call
 		if p.Resolved.Problem.Objective == planner.ByteHits {
 			least = 1.005
 		}
@@ -452,10 +452,6 @@ type pinningJSON struct {
 	Delta    number `json:"delta"`
 }
 
-// tie is the share by which plans may differ and still be equally good: calls
-// measured again on real hardware agree to some 1.6 %.
-const tie = 0.02
-
 // weakest is how sure the least known split of a plan is.
 func (p *Planned) weakest() string {
 	weakest := report.Exact
@@ -508,7 +504,7 @@ func Compare(c *Comparison, s Style) []byte {
 	var b bytes.Buffer
 	best := c.best()
 	headline := fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, best.value(best.Plan.Value))
-	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+tie) }) {
+	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+planner.Tie) }) {
 		headline = fmt.Sprintf("a tie of all %d releases: %s", len(c.Plans), best.value(best.Plan.Value))
 	}
 	for i := range c.Plans {
@@ -516,8 +512,8 @@ func Compare(c *Comparison, s Style) []byte {
 		if own.Resolved.Version != c.Own || own == best {
 			continue
 		}
-		if own.Plan.Value <= best.Plan.Value*(1+tie) {
-			headline = fmt.Sprintf("stay with edgetpu_compiler %s: %s, none is better by %s", c.Own, own.value(own.Plan.Value), percent(tie))
+		if own.Plan.Value <= best.Plan.Value*(1+planner.Tie) {
+			headline = fmt.Sprintf("stay with edgetpu_compiler %s: %s, none is better by %s", c.Own, own.value(own.Plan.Value), percent(planner.Tie))
 			break
 		}
 		worth := own.number(own.Plan.Value-best.Plan.Value) + " less than " + c.Own.String()
@@ -564,7 +560,7 @@ func Compare(c *Comparison, s Style) []byte {
 	if !best.computeIncluded() {
 		paragraph(&b, s, "", "Times leave out compute, which no plan changes. Releases also differ in instruction bytes, of which only a heuristic count is known: small differences prove nothing.")
 	}
-	paragraph(&b, s, "", "Less than "+percent(tie)+" apart is a tie: so much do real calls vary. SPLIT is how sure the least known split of a release is.")
+	paragraph(&b, s, "", "Less than "+percent(planner.Tie)+" apart is a tie: so much do real calls vary. SPLIT is how sure the least known split of a release is.")
 	paragraph(&b, s, "", "Nothing was written. To pin a release, set version in the plan's [compiler] table.")
 	return b.Bytes()
 }
