@@ -72,6 +72,12 @@ type Reserve struct {
 	Fits      bool // the activations fit on chip; if not, the formula's rows are an estimate
 }
 
+// Estimate reports that the rows come from a formula which is a guess for this
+// model: no rule for it is proven, or its activations do not fit on chip.
+func (r *Reserve) Estimate() bool {
+	return r.Source == FromFormula && (!r.Fits || r.Certainty >= report.Heuristic)
+}
+
 // ReserveSource says where reserved rows came from. The names are the
 // machine interface's (reserved_rows_source).
 type ReserveSource string

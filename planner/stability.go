@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -22,10 +21,9 @@ const Tie = 0.02
 // otherwise: a quantity that lies somewhere between Low and High, or a rule
 // that may be another one. [Stability] says whether that would change the plan.
 type Assumption struct {
-	// Sentence says what is assumed. Of a quantity, "%s" stands for the value
-	// with its unit: "face reserves %s of every tile". Of a rule it says
-	// the alternative.
-	Sentence string
+	// Sentence says what is assumed of a quantity, given an amount with its
+	// unit ("at least 212 rows"); of a rule it says the alternative.
+	Sentence func(amount string) string
 	Unit     string // of the values: "rows", "times", "MB/s"; "" for a rule, which has no values
 
 	// Low and High are the least and the most that the quantity may be,
@@ -360,36 +358,39 @@ func (v *varying) compare(p *Problem) trial {
 	return x
 }
 
-// Range is the assumption in words: "face reserves 181 to 337 rows of every tile".
-func (a *Assumption) Range() string {
-	return a.with(quantity(a.Low) + " to " + quantity(a.High))
+// Range is the assumption in words: "181 to 337 rows of every tile are
+// reserved for face".
+func (a *Assumption) Range() string { return a.with("%s to %s", a.Low, a.High) }
+
+// with is the sentence about some values.
+func (a *Assumption) with(format string, values ...float64) string {
+	words := make([]any, len(values))
+	for i, x := range values {
+		words[i] = quantity(x)
+	}
+	return a.Sentence(fmt.Sprintf(format, words...) + " " + a.Unit)
 }
 
-// Condition says when the plan changes, in words: "face reserves at least 212
-// rows of every tile". Of a finding that changes no plan it is empty.
+// Condition says when the plan changes, in words: "at least 212 rows of every
+// tile are reserved for face". It is empty if nothing changes the plan.
 func (f *Finding) Condition() string {
-	var when []string
-	for _, side := range []struct {
-		word string
-		at   *float64
-	}{{"at most ", f.AtMost}, {"at least ", f.AtLeast}} {
-		if side.at != nil {
-			when = append(when, side.word+quantity(*side.at))
-		}
-	}
+	text := ""
 	switch {
 	case !f.PlanChanges:
 		return ""
-	case f.Patchy: // it changes there, and not everywhere beyond
-		text := f.with(strings.NewReplacer("at most ", "", "at least ", "").Replace(strings.Join(when, " or ")))
-		return text + " (and at some values beyond)"
+	case f.AtMost != nil && f.AtLeast != nil:
+		text = f.with("at most %s or at least %s", *f.AtMost, *f.AtLeast)
+	case f.AtMost != nil:
+		text = f.with("at most %s", *f.AtMost)
+	case f.AtLeast != nil:
+		text = f.with("at least %s", *f.AtLeast)
+	default:
+		text = f.Sentence("")
 	}
-	return f.with(strings.Join(when, " or "))
-}
-
-// with is the sentence about an amount.
-func (a *Assumption) with(amount string) string {
-	return strings.Replace(a.Sentence, "%s", amount+" "+a.Unit, 1)
+	if f.Patchy {
+		text += " (not for every such value)"
+	}
+	return text
 }
 
 // quantity writes a value as people read it, with four digits or all before the point.
