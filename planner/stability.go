@@ -81,7 +81,8 @@ type Finding struct {
 // it is smaller than that of a plan because there are many values.
 const (
 	DefaultStabilityNodes = 50_000
-	maxValues             = 9 // of a range in which every value may behave in its own way
+	leastValues           = 9   // of a range in which every value may behave in its own way
+	groupValues           = 256 // more, as long as values x groups of all models stay below this
 )
 
 // Stability says which of the assumptions would change a plan, one finding for
@@ -186,8 +187,9 @@ func (v *varying) find(optimal bool) (Finding, error) {
 	last, assumed := v.last(), v.assumed()
 	points := []int{0, last}
 	if !linear {
-		for i := 1; i < maxValues-1; i++ {
-			points = append(points, i*last/(maxValues-1))
+		gaps := min(last, max(leastValues, groupValues>>len(v.problem.Models))-1)
+		for i := 1; i < gaps; i++ {
+			points = append(points, i*last/gaps)
 		}
 	}
 	for i, k := range points {
@@ -360,7 +362,12 @@ func (v *varying) compare(p *Problem) trial {
 
 // Range is the assumption in words: "181 to 337 rows of every tile are
 // reserved for face".
-func (a *Assumption) Range() string { return a.with("%s to %s", a.Low, a.High) }
+func (a *Assumption) Range() string {
+	if a.Unit == "" {
+		return "against what is assumed, " + a.Sentence("")
+	}
+	return a.with("%s to %s", a.Low, a.High)
+}
 
 // with is the sentence about some values.
 func (a *Assumption) with(format string, values ...float64) string {

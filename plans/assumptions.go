@@ -145,7 +145,7 @@ func (r *Resolved) sizeAssumptions(same []int) []planner.Assumption {
 	}
 	var list []planner.Assumption
 	for _, x := range spans {
-		what := fmt.Sprintf("the heuristic %s of %s", strings.Join(ops[x], ", "), r.names(same))
+		what := fmt.Sprintf("holding the heuristic %s of %s", strings.Join(ops[x], ", "), r.names(same))
 		settledBy, models := r.alone(same[0])
 		list = append(list, planner.Assumption{
 			Sentence: func(times string) string { return fmt.Sprintf("%s takes %s the memory counted", what, times) },
@@ -237,7 +237,7 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 	slope := func(same []int, what, settledBy string) planner.Assumption {
 		return planner.Assumption{
 			Sentence: func(times string) string {
-				return fmt.Sprintf("streaming convolutions of %s takes %s as long as sending them", what, times)
+				return fmt.Sprintf("streaming a convolution%s takes %s as long as sending it", what, times)
 			},
 			Unit: "times",
 			Low:  slopeLow, High: r.steepest(same), Assumed: slopeLow, Step: slopeStep, Linear: true,
@@ -260,7 +260,7 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 			continue
 		}
 		all = append(all, same...)
-		list = append(list, slope(same, r.names(same), fmt.Sprintf("a profile of %s at two splits", r.Files[same[0]].Name)))
+		list = append(list, slope(same, " of "+r.names(same), fmt.Sprintf("a profile of %s at two splits", r.Files[same[0]].Name)))
 	}
 	if len(list) < 2 {
 		return list
@@ -273,9 +273,9 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 		}
 		return cmp.Or(cmp.Compare(weight(a), weight(b)), cmp.Compare(r.Files[b].Name, r.Files[a].Name))
 	})
-	what := r.names(all)
+	what := " of any of " + r.names(all)
 	if len(all) == len(r.Problem.Models) {
-		what = "all models"
+		what = ""
 	}
 	together := slope(all, what, fmt.Sprintf("a profile of %s at two splits", r.Files[heaviest].Name))
 	if len(r.Problem.Models) > planner.DefaultMaxExact {

@@ -28,8 +28,10 @@ func optimizeCommand(u *ui) *cli.Command {
 		ArgsUsage: "PLAN.toml",
 		Description: `Reads a plan file and its models, predicts what edgetpu_compiler would cache for
 every group of models and every order worth trying, and prints the best plan
-with its evidence. The decision is written to the lock beside the plan file,
-PLAN.lock.json, and with --emit as build commands.
+with its evidence. It also plans again for other values of what is not known,
+and says whether one would change the plan and what settles it; -v lists all.
+The decision is written to the lock beside the plan file, PLAN.lock.json, and
+with --emit as build commands.
 
 With --compiler given more than once it compares the plans for these releases
 and writes nothing.`,
@@ -152,6 +154,9 @@ func optimize(c *cli.Context, u *ui) error {
 	if err != nil {
 		return err
 	}
+	if err := checkFirmness(c.Context, u, r, planned); err != nil {
+		return err
+	}
 	return conclude(c.Context, u, r, planned)
 }
 
@@ -188,6 +193,23 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 		u.warn(w.Error())
 	}
 	return &view.Planned{Resolved: resolved, Plan: answer, Lock: plans.NewLock(resolved, answer)}, nil
+}
+
+// checkFirmness finds out which assumptions would change the plan. An interrupt
+// leaves it open: the plan is printed without.
+func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
+	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: how firm the plan is: %w", r.plan, err)
+	}
+	p.Checked, p.Stability = true, findings
+	for i := range findings {
+		u.done("%s: %s", r.plan, p.Finding(&findings[i]))
+	}
+	return nil
 }
 
 func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) error {

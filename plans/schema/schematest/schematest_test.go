@@ -15,6 +15,10 @@ const plan = `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "optim
 	"bound": 2, "gap": 0, "nodes": 3, "devices": [{"name": "tpu0", "groups": [{"name": "tpu0-1", "models": ["a"], "argv": ["edgetpu_compiler", "-o", "x", "a.tflite"]}]}],
 	"models": [` + model + `], "baselines": [{"name": "separate", "value": 2, "feasible": true}, {"name": "by-rate", "feasible": false}], "warnings": []}`
 
+var withStability = strings.Replace(plan, `"warnings"`, `"stability": [{"assumption": "31 to 68 rows", "unit": "rows", "low": 31, "high": 68, "assumed": 36, "plan_changes": true,
+	"changes_at_least": 49, "regret_ms": 4.2, "worst_at": 49, "better": [["a"]], "checked": "all", "values_tried": 9, "settled_by": "a compile", "settled_by_compile_of": ["a"]},
+	{"assumption": "against what is assumed, a rule", "plan_changes": false, "regret_ms": 0, "checked": "all", "values_tried": 1, "settled_by": "a compile"}], "warnings"`, 1)
+
 // Each kind accepts what the machine interface describes and refuses one change of it.
 func TestValidate(t *testing.T) {
 	tests := []struct {
@@ -27,6 +31,11 @@ func TestValidate(t *testing.T) {
 		{"plan", plan, `"nodes": 3,`, ``, "nodes"},
 		{"plan", plan, `tpuplan/plan/v1`, `tpuplan/plan/v2`, "tpuplan/plan/v1"},
 		{"plan", plan, `"share": 1,`, ``, "share"},
+		{"plan", withStability, `"plan_changes": true`, `"plan_changes": "yes"`, "plan_changes"},
+		{"plan", withStability, `"better": [["a"]], `, ``, "better"},
+		{"plan", withStability, `"low": 31, `, ``, "low"},
+		{"plan", withStability, `"settled_by": "a compile"`, `"settled_by": ""`, "settled_by"},
+		{"plan", withStability, `"checked": "all"`, `"checked": "well"`, "checked"},
 		{"plan", `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "infeasible", "new": 1}`, `infeasible`, `optimal`, "objective"},
 		{"plans", `{"schema": "tpuplan/plans/v1", "plans": [` + plan + `, ` + plan + `], "pinning": [{"compiler": "15.0", "value": 2, "unit": "ms_per_call", "delta": -0.5}]}`, `"optimal"`, `"good"`, "status"},
 		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "capacity_bytes": 8192, "reserved_rows": -32, "reserved_rows_source": "flag", "remaining_bytes": 0, "rule_certainty": "exact",

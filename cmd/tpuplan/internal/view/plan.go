@@ -21,6 +21,9 @@ type Planned struct {
 	Plan     *planner.Plan
 	Lock     *plans.Lock // the record of both
 	Next     string      // the command to run now; may be empty
+
+	Checked   bool              // Stability was found out
+	Stability []planner.Finding // which assumptions change the plan
 }
 
 type planJSON struct {
@@ -36,6 +39,7 @@ type planJSON struct {
 	Devices         []deviceJSON   `json:"devices"`
 	Models          []modelJSON    `json:"models"`
 	Baselines       []baselineJSON `json:"baselines"`
+	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
 	Warnings        []string       `json:"warnings"`
 }
 
@@ -135,6 +139,7 @@ func (p *Planned) json(schema string) planJSON {
 	for _, b := range plan.Baselines {
 		out.Baselines = append(out.Baselines, baselineJSON{b.Name, number(b.Value), b.Feasible})
 	}
+	out.Stability = p.findingsJSON()
 	for _, w := range p.Resolved.WarningsOf(p.Plan) {
 		out.Warnings = append(out.Warnings, w.Error())
 	}
@@ -181,9 +186,12 @@ func (p *Planned) compiled(g *planner.Group) *plans.CompiledFile {
 }
 
 // names are the models of a group in command-line order.
-func (p *Planned) names(g *planner.Group) []string {
-	names := make([]string, len(g.Models))
-	for i, m := range g.Models {
+func (p *Planned) names(g *planner.Group) []string { return p.namesOf(g.Models) }
+
+// namesOf are the names of models.
+func (p *Planned) namesOf(models []int) []string {
+	names := make([]string, len(models))
+	for i, m := range models {
 		names[i] = p.Resolved.Problem.Models[m].Name
 	}
 	return names
@@ -211,30 +219,43 @@ func Plan(p *Planned, s Style) []byte {
 // headline is the answer in one line: which models together, what a call
 // takes, what that is worth, as much of it as fits.
 func (p *Planned) headline(s Style) string {
-	var groups, alone []string
-	for d := range p.Plan.Devices {
-		for g := range p.Plan.Devices[d].Groups {
-			names := p.names(&p.Plan.Devices[d].Groups[g])
-			if len(names) == 1 {
-				alone = append(alone, names[0])
-			} else {
-				groups = append(groups, strings.Join(names, " + "))
-			}
-		}
-	}
-	number := len(groups) + len(alone)
-	if len(alone) > 0 {
-		groups = append(groups, strings.Join(alone, ", ")+" alone")
-	}
-	names := strings.Join(groups, ", ") + ": "
+	groups := p.groups()
+	names := p.inWords(groups) + ": "
 	value, worth := p.value(p.Plan.Value), p.against("separate")
-	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(number, "group"))
+	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
 	for _, line := range []string{names + value + worth, names + value, counts + value + worth} {
 		if columns.Width(line) <= s.Width {
 			return line
 		}
 	}
 	return counts + value
+}
+
+// groups are the plan's groups of models (indexes) in command-line order.
+func (p *Planned) groups() [][]int {
+	var groups [][]int
+	for d := range p.Plan.Devices {
+		for g := range p.Plan.Devices[d].Groups {
+			groups = append(groups, p.Plan.Devices[d].Groups[g].Models)
+		}
+	}
+	return groups
+}
+
+// inWords says which models are compiled together.
+func (p *Planned) inWords(groups [][]int) string {
+	var together, alone []string
+	for _, g := range groups {
+		if names := p.namesOf(g); len(names) == 1 {
+			alone = append(alone, names[0])
+		} else {
+			together = append(together, strings.Join(names, " + "))
+		}
+	}
+	if len(alone) > 0 {
+		together = append(together, strings.Join(alone, ", ")+" alone")
+	}
+	return strings.Join(together, ", ")
 }
 
 // value prints an objective value with its unit.
@@ -422,6 +443,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		times = append(times, text)
 	}
 	paragraph(b, s, "      ", "times: "+strings.Join(times, "; "))
+	if text := p.firmness(); text != "" {
+		paragraph(b, s, "      ", text)
+	}
 }
 
 // list names models, unless it is all of them.
