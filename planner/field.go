@@ -31,7 +31,8 @@ type field struct {
 	merger  compile.Merger
 	shares  []compile.Share
 	listed  []*compile.Load
-	memory  *memory // of invocations of the same loads; may be nil
+	memory  *memory          // of invocations of the same loads; may be nil
+	bounds  map[tieKey]bound // of groups of the same loads and costs; may be nil
 }
 
 func newField(p *Problem) *field {

@@ -12,7 +12,8 @@ import (
 type memory struct {
 	shares map[string][]compile.Share
 	ties   map[tieKey]compile.TieInfo
-	room   int // for further entries
+	bounds map[tieKey]bound // only for problems with the same costs
+	room   int              // for further entries
 	key    []byte
 }
 
@@ -21,11 +22,18 @@ type tieKey struct {
 	reserved int
 }
 
+// bound is a bound of a group and the nodes it took: what is remembered costs
+// as much of the budget, so that no answer depends on what happens to be known.
+type bound struct {
+	value float64
+	nodes int64
+}
+
 // maxRemembered bounds the shares and ranges of models in a memory, some 50 MB.
 const maxRemembered = 1 << 20
 
 func newMemory() *memory {
-	return &memory{shares: map[string][]compile.Share{}, ties: map[tieKey]compile.TieInfo{}, room: maxRemembered}
+	return &memory{shares: map[string][]compile.Share{}, ties: map[tieKey]compile.TieInfo{}, bounds: map[tieKey]bound{}, room: maxRemembered}
 }
 
 // sharesOf is what place gives for an order; the result must not be changed.

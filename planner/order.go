@@ -347,7 +347,20 @@ func (s *search) permute(rest set, prefix []int, visit func([]int) bool) bool {
 
 // groupBound bounds the cost of a group in any order, known or predicted.
 func (s *search) groupBound(group set) float64 {
-	reserved, miss := s.f.reserved(group), s.f.misses(group)
+	reserved, before := s.f.reserved(group), s.f.nodes
+	if b, ok := s.f.bounds[tieKey{group, reserved}]; ok {
+		s.f.nodes += b.nodes
+		return b.value
+	}
+	b := s.newGroupBound(group, reserved)
+	if s.f.bounds != nil && len(s.f.bounds) < maxRemembered {
+		s.f.bounds[tieKey{group, reserved}] = bound{b, s.f.nodes - before}
+	}
+	return b
+}
+
+func (s *search) newGroupBound(group set, reserved int) float64 {
+	miss := s.f.misses(group)
 	b := s.f.relax(group, reserved, miss).bound(group, compile.PoolRows(reserved))
 	if !s.f.problem.Version.Sequential() {
 		if info := s.tieInfo(group, reserved); info.Bounded {

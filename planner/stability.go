@@ -306,11 +306,26 @@ func (v *varying) sameInvocations(p *Problem) bool {
 	return p.Version == v.problem.Version
 }
 
+// sameCosts reports that a changed problem differs in nothing but reserved rows
+// from the problem itself, given the same invocations.
+func (v *varying) sameCosts(p *Problem) bool {
+	for i := range p.Models {
+		a, b := p.Models[i], v.problem.Models[i]
+		if a.Call != b.Call || a.Share != b.Share || a.Group != b.Group || !slices.Equal(a.Before, b.Before) {
+			return false
+		}
+	}
+	return p.Objective == v.problem.Objective && p.Process == nil && v.problem.Process == nil // processes cannot be compared
+}
+
 // compare puts the decision against the best plan of a problem.
 func (v *varying) compare(p *Problem) trial {
 	f := newField(p)
 	if v.sameInvocations(p) {
 		f.memory = v.memory
+		if v.sameCosts(p) {
+			f.bounds = v.memory.bounds
+		}
 	}
 	number := make([]int, f.n)
 	for i, at := range f.at {

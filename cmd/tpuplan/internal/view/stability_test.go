@@ -32,27 +32,33 @@ func TestFirmness(t *testing.T) {
 	}{
 		{nil, "", ""},
 		{
-			[]planner.Finding{stays, stays}, "firm: the plan holds under 2 stated ranges of what is not known",
+			[]planner.Finding{stays, stays},
+			"firm: the plan holds under 2 stated ranges of what is not known",
 			"the plan stays if 10 to 1400 rows are reserved (1 value tried)",
 		},
 		{
-			[]planner.Finding{sampled, stays}, "firm: the plan holds under 2 stated ranges of what is not known, 1 of them tried at some values only",
+			[]planner.Finding{sampled, stays},
+			"firm: the plan holds under 2 stated ranges of what is not known, 1 of them tried at some values only",
 			"the plan stays if 10 to 1400 rows are reserved (9 values tried)",
 		},
 		{
-			[]planner.Finding{early, sampled, stays}, "firm as far as is known: none of 3 stated ranges was seen to change the plan, but 1 could not be searched to the end",
+			[]planner.Finding{early, sampled, stays},
+			"firm as far as is known: none of 3 stated ranges was seen to change the plan, but 1 could not be searched to the end",
 			"no change was found, but the search not finished, if 10 to 1400 rows are reserved",
 		},
 		{
-			[]planner.Finding{apart, early}, "not firm: if at most 12 or at least 1200 rows are reserved, a call takes up to 1.50 ms less with b + c, a alone; a compile settles it",
+			[]planner.Finding{apart, early},
+			"not firm: if at most 12 or at least 1200 rows are reserved, a call takes up to 1.50 ms less with b + c, a alone; a compile settles it",
 			"the plan changes if at most 12 or at least 1200 rows are reserved, a call takes up to 1.50 ms less with b + c, a alone; a compile settles it",
 		},
 		{
-			[]planner.Finding{turned, apart, stays}, "not firm: if the rule is another, a call takes up to 2.00 ms less with b + a, c alone in this order; a compile of all settles it (-v lists 1 more)",
+			[]planner.Finding{turned, apart, stays},
+			"not firm: if the rule is another, a call takes up to 2.00 ms less with b + a, c alone in this order; a compile of all settles it (-v lists 1 more)",
 			"the plan changes if the rule is another, a call takes up to 2.00 ms less with b + a, c alone in this order; a compile of all settles it",
 		},
 		{
-			[]planner.Finding{patchy}, "not firm: if at least 30 rows are reserved (not for every such value), a call takes up to 0.50 ms less with a, b, c alone; a compile settles it",
+			[]planner.Finding{patchy},
+			"not firm: if at least 30 rows are reserved (not for every such value), a call takes up to 0.50 ms less with a, b, c alone; a compile settles it",
 			"the plan changes if at least 30 rows are reserved (not for every such value), a call takes up to 0.50 ms less with a, b, c alone; a compile settles it",
 		},
 	} {
