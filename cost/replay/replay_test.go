@@ -106,6 +106,9 @@ func TestSequenceOnTwoDevices(t *testing.T) {
 	if s := r.Total(); s.Response != nil {
 		t.Error("calls without times have waited")
 	}
+	if _, known := r.Device(0).Utilization(); known {
+		t.Error("calls without times say how busy a device is")
+	}
 }
 
 func TestNewRefuses(t *testing.T) {

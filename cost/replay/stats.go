@@ -84,14 +84,19 @@ func summarize(m *means, of ...*modelStats) Summary {
 type Usage struct {
 	Calls  int64
 	BusyMS float64
-	// SpanMS is the time from the arrival of the first call to that of the last.
+	// SpanMS is the time from the arrival of the first call to that of the
+	// last, 0 if calls are not timed.
 	SpanMS float64
 }
 
 // Device is how busy a device was.
 func (r *Replay) Device(i int) Usage {
 	d := &r.devices[i]
-	return Usage{Calls: d.calls, BusyMS: d.busy.sum(), SpanMS: d.last - d.first}
+	u := Usage{Calls: d.calls, BusyMS: d.busy.sum()}
+	if r.timed {
+		u.SpanMS = d.last - d.first
+	}
+	return u
 }
 
 // Devices is the number of devices.
