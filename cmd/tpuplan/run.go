@@ -57,6 +57,7 @@ func newApp(u *ui) *cli.App {
 			compileCommand(u),
 			predictCommand(u),
 			inspectCommand(u),
+			simulateCommand(u),
 			logCommand(u),
 			versionCommand(u),
 		},

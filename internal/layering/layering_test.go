@@ -23,15 +23,16 @@ var layers = map[string][]string{
 	"compile/emit":              {"compile"},
 	"compile/run":               {"compile", "compile/report", "internal/process", "tflite"},
 	"cost":                      {},
+	"cost/replay":               {},
 	"planner":                   {"compile", "compile/report", "cost"},
 	"internal/columns":          {},
 	"internal/process":          {},
-	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "internal/columns", "planner", "tflite"},
+	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "cost/replay", "internal/columns", "planner", "tflite"},
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "planner", "plans", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "internal/columns", "planner", "plans", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import
