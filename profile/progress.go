@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Progress is how far runs are by the samples that there are of them. A run is
@@ -66,14 +67,14 @@ func (p *Progress) Rest(run *Run) (rest *Run, offset int64, err error) {
 	for done < run.Repeats && have.has(run, int64(run.WarmUp+done)*steps) {
 		done++
 	}
-	created := true
-	for i := range run.Models {
-		created = created && have.created[run.Models[i].Name]
+	// Interpreters are made before all calls, and somebody may keep no samples of that.
+	made := slices.ContainsFunc(run.Steps, func(s Step) bool { return s.Kind != "" })
+	if !made {
+		made = !slices.ContainsFunc(run.Models, func(m RunModel) bool { return !have.created[m.Name] })
 	}
-	if done == run.Repeats && created {
+	if done == run.Repeats && made {
 		return nil, 0, nil
 	}
-	// Interpreters are made in any run; the last repeat is the shortest.
 	done = min(done, run.Repeats-1)
 	short := *run
 	short.Repeats -= done

@@ -116,7 +116,7 @@ func TestRest(t *testing.T) {
 		Steps:  []profile.Step{{0, profile.Steady}, {1, ""}, {1, profile.Load}},
 	}
 	var done profile.Progress
-	w := &worker{breaksAfter: 2 + 5} // two repeats and a half
+	w := &worker{breaksAfter: 2 + 5}                                                               // two repeats and a half
 	profile.Resume(w, &done).Measure(t.Context(), run, func(*profile.Sample) error { return nil }) //nolint:errcheck // it is lost
 	rest, offset, err := done.Rest(run)
 	if err != nil || rest.Repeats != 8 || rest.WarmUp != 2 || offset != 6 || run.Repeats != 10 {
