@@ -316,7 +316,7 @@ func TestRealLogsCutAnywhere(t *testing.T) {
 				}
 			}
 		}
-		step := max(1, len(text)/700)
+		step := max(1, len(text)/200)
 		for n := 0; n < len(text); n += step {
 			lines := map[int]int{}
 			p := &parser{name: name, reading: newReading(), trace: func(line int, _ rule) { lines[line]++ }}
