@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {},
+	"profile/fit":               {"cost", "profile"},
 	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "planner", "plans", "tflite"},
 	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "internal/columns", "planner", "plans", "tflite"},
 }
@@ -50,6 +51,7 @@ var outside = map[string][]string{
 	"net/http":                      {},
 	"os":                            {"tflite", "plans", "compile/run", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
+	"gonum.org/v1/gonum":            {"profile/device", "profile/fit"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
 	"golang.org/x/text":             {"internal/columns"},
 	"github.com/BurntSushi":         {"plans"},
