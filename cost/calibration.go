@@ -133,7 +133,6 @@ func (c *Calibration) Call(m *CalibratedModel, fixedBytes, loadBytes int64) Call
 		LoadBytes:  float64(loadBytes),
 		OverheadMS: c.Over.Value,
 		OverlapMS:  c.Overlap.Value,
-		Measured:   c.Load.Known(),
 	}
 	if m != nil && m.Compute.Known() {
 		call.FixedMS += m.Compute.Value

@@ -482,6 +482,9 @@ func checkOutput(r *request, p *plans.Resolved) error {
 		return nil
 	}
 	inputs := map[string]string{r.plan: "the plan file", plans.LockPath(r.plan): "the lock"}
+	if p.Calibrated != nil {
+		inputs[p.Calibrated.Path] = "the calibration of the plan"
+	}
 	for _, f := range p.Files {
 		inputs[f.Path] = "a model of the plan"
 	}

@@ -58,6 +58,7 @@ func newApp(u *ui) *cli.App {
 			predictCommand(u),
 			inspectCommand(u),
 			logCommand(u),
+			calibrateCommand(u),
 			versionCommand(u),
 		},
 		HideHelp:                  true,

@@ -29,8 +29,8 @@ var layers = map[string][]string{
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {},
-	"profile/fit":               {"cost", "profile"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "planner", "plans", "tflite"},
+	"profile/fit":               {"cost", "profile", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "planner", "plans", "profile", "profile/fit", "tflite"},
 	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "internal/columns", "planner", "plans", "tflite"},
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/profile"
+	"github.com/tpuplan/tpuplan/tflite"
 )
 
 // File is a compiled file that was timed. Files of one Model are its compiles
@@ -20,6 +21,15 @@ type File struct {
 
 func (f *File) load() float64 { return float64(f.CachedBytes + f.LoadBytes) }
 func (f *File) warm() float64 { return float64(f.FixedBytes + f.StreamedBytes) }
+
+// FileOf is a compiled file as its calls go.
+func FileOf(model, name, sha256 string, c *tflite.Compiled) *File {
+	cached, streamed, warm := c.CachedBytes(), c.StreamedBytes(), c.WarmBytes()
+	return &File{Model: model, CalibratedFile: cost.CalibratedFile{
+		File: name, SHA256: sha256,
+		CachedBytes: cached, StreamedBytes: streamed, FixedBytes: warm - streamed, LoadBytes: c.ColdBytes() - warm - cached,
+	}}
+}
 
 // ErrNoFile is what a finder of files returns where there is none for a
 // sample. [Collect] then makes do with the bytes of the samples, if they have any.
@@ -146,7 +156,7 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 			loads[files[i]] = true
 		}
 	}
-	hidden := map[string]int{}
+	hidden, foreign := map[string]int{}, map[string]int{}
 	for i := range samples {
 		s, f := &samples[i], files[i]
 		if f == nil {
@@ -175,10 +185,16 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 			d.Unused++
 			continue
 		}
+		if s.Kind != profile.Replay && s.Kind != profile.First && s.Bytes != nil && !cold && *s.Bytes != f.StreamedBytes+f.FixedBytes {
+			foreign[f.Model]++
+		}
 		d.Timings = append(d.Timings, Timing{File: at[f], Cold: cold, MS: s.MS, Run: s.Run, Source: s.Source})
 	}
 	for _, model := range sortedKeys(hidden) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%d samples of model %q that should have loaded sent no parameters; they are not used", hidden[model], model))
+	}
+	for _, model := range sortedKeys(foreign) {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("%d warm samples of model %q sent other bytes than its file says: perhaps another file was timed", foreign[model], model))
 	}
 	return d, nil
 }

@@ -66,6 +66,7 @@ func TestCollect(t *testing.T) {
 			taken("big", profile.Replay, 5, 1080), taken("big", profile.Replay, 1, 70), taken("big", profile.Replay, 1, 71), taken("big", profile.Replay, 1, 0),
 			taken("none", profile.Replay, 1, 320),
 		}, "cww", 2, ""},
+		{"another file", []profile.Sample{taken("big", profile.Steady, 5, 71)}, "w", 0, `1 warm samples of model "big" sent other bytes than its file says`},
 		{"no time at all", []profile.Sample{taken("big", profile.Steady, 0, 0)}, "", 1, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
