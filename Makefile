@@ -8,7 +8,18 @@ GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.12.0
 TIMEOUT     = -timeout 5m
 export CGO_ENABLED ?= 0
 
-.PHONY: build test race lint vet cross fuzz bench golden accuracy generated tidy demo check dist clean
+# The device path (build tag edgetpu) is cgo: it needs a C compiler and the
+# TensorFlow Lite runtime, which make runtime gets.
+RUNTIME     = $(CURDIR)/.runtime
+STANDIN     = $(CURDIR)/bin/standin
+STANDIN_C   = $(wildcard profile/device/standin/*.c)
+STANDIN_CC  = gcc -std=gnu11 -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -fPIC -shared -fvisibility=hidden -I$(RUNTIME)/include -pthread
+EDGETPU     = CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$(RUNTIME)/include" CGO_LDFLAGS="-L$(RUNTIME)/lib -Wl,-rpath,$(RUNTIME)/lib" $(GO)
+# Some tests are linked to the stand-in.
+STANDIN_GO  = TPUPLAN_STANDIN="$(STANDIN)" CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$(RUNTIME)/include -I$(CURDIR)/profile/device/standin" \
+	CGO_LDFLAGS="-L$(RUNTIME)/lib -L$(STANDIN) -Wl,-rpath,$(RUNTIME)/lib -Wl,-rpath,$(STANDIN)" $(GO)
+
+.PHONY: build test race lint vet cross fuzz bench golden accuracy generated tidy demo check dist clean runtime standin edgetpu edgetpu-test edgetpu-tests
 
 build: ## bin/tpuplan
 	$(GO) build -trimpath -o bin/tpuplan ./cmd/tpuplan
@@ -30,6 +41,30 @@ cross: ## what must stay portable
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./...
+
+runtime: ## TensorFlow Lite C 2.9 in the ignored folder .runtime
+	@tools/runtime
+
+standin: $(STANDIN)/libedgetpu.so.1 $(STANDIN)/libedgetpu-lacking.so.1 ## a libedgetpu that needs no Edge TPU, in bin/standin (docs/standin.md)
+
+$(STANDIN)/libedgetpu.so.1: $(STANDIN_C) $(wildcard profile/device/standin/*.h) | runtime
+	@mkdir -p $(STANDIN)
+	$(STANDIN_CC) -Wl,-soname,libedgetpu.so.1 -o $@ $(STANDIN_C)
+	@ln -sf libedgetpu.so.1 $(STANDIN)/libedgetpu.so
+
+# One that lacks a function, for the tests of the error.
+$(STANDIN)/libedgetpu-lacking.so.1: $(STANDIN)/libedgetpu.so.1
+	@$(STANDIN_CC) -DSTANDIN_LACKS_CREATE -o $@ $(STANDIN_C)
+
+edgetpu: runtime ## bin/tpuplan-edgetpu, which can measure on a device of this machine
+	$(EDGETPU) build -tags edgetpu -trimpath -o bin/tpuplan-edgetpu ./cmd/tpuplan
+
+edgetpu-test: ## the device path over the stand-in; needs gcc and npm
+	@tools/edgetpu-test $(MAKE) --no-print-directory edgetpu-tests
+
+edgetpu-tests: standin
+	$(STANDIN_GO) vet -tags edgetpu ./profile/device/...
+	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./profile/device/...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@tools/fuzz "$(FUZZTIME)"
@@ -53,7 +88,7 @@ tidy:
 demo: build ## plans two real models in the ignored folder demo
 	@tools/demo bin/tpuplan
 
-check: build cross vet lint tidy test race generated fuzz
+check: build cross vet lint tidy test edgetpu-test race generated fuzz
 
 dist: ## programs for release in dist
 	@for target in linux/amd64 linux/arm64 darwin/arm64; do \
@@ -62,4 +97,4 @@ dist: ## programs for release in dist
 	done
 
 clean:
-	rm -rf bin demo dist
+	rm -rf bin demo dist .runtime

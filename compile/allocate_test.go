@@ -130,7 +130,7 @@ func TestSharesEqualSplits(t *testing.T) {
 				shares = g.Allocate(reserved, loads, shares)
 			}
 			for m, s := range splits {
-				if want := (Share{s.Cached, s.Streamed, s.Rows}); shares[m] != want {
+				if want := (Share{s.Cached, s.Streamed, s.Rows, s.StreamedBroadcast}); shares[m] != want {
 					t.Fatalf("%s: model %d of %d: %+v, want %+v", v, m, len(loads), shares[m], want)
 				}
 				if s.Cached+s.Streamed != loads[m].Bytes() {

@@ -17,6 +17,11 @@ type Part struct {
 	Certainty report.Certainty
 }
 
+// Broadcast reports whether the weights are sent from where they are cached to
+// all tiles before the op runs, as those of convolutions over an image are.
+// Partitioned ops stay where their weights lie.
+func (p *Part) Broadcast() bool { return p.Groups == 0 }
+
 // Load is what an invocation must place of one model: its parts in TFLite
 // order and the bytes that are streamed whatever happens.
 type Load struct {
@@ -34,12 +39,26 @@ func (l *Load) Bytes() int64 {
 	return n
 }
 
+// Broadcast is the bytes of the parts that are broadcast.
+func (l *Load) Broadcast() int64 {
+	n := int64(0)
+	for i := range l.Parts {
+		if l.Parts[i].Broadcast() {
+			n += l.Parts[i].Bytes
+		}
+	}
+	return n
+}
+
 // Split is one model's share of the pool. Cached + Streamed = Load.Bytes().
 type Split struct {
 	Cached   int64  // packed bytes, len(parameters) of the caching executable
 	Streamed int64  // packed bytes, constants of elementwise ops included
 	Rows     int    // rows occupied; the log's "used" is 256 x Rows
 	InCache  []bool // per Part
+	// StreamedBroadcast is the part of Streamed whose weights are broadcast
+	// (see [Part.Broadcast]): streaming them may make compute wait.
+	StreamedBroadcast int64
 }
 
 // Reserve is the number of rows R that every tile keeps free for broadcast
@@ -51,6 +70,12 @@ type Reserve struct {
 	Source    ReserveSource
 	Certainty report.Certainty
 	Fits      bool // the activations fit on chip; if not, the formula's rows are an estimate
+}
+
+// Estimate reports that the rows come from a formula which is a guess for this
+// model: no rule for it is proven, or its activations do not fit on chip.
+func (r *Reserve) Estimate() bool {
+	return r.Source == FromFormula && (!r.Fits || r.Certainty >= report.Heuristic)
 }
 
 // ReserveSource says where reserved rows came from. The names are the

@@ -126,6 +126,8 @@ func (c *Calibration) Model(name, sha256 string) *CalibratedModel {
 // Call is what a call of a calibrated model costs; the bytes are those of a
 // warm call besides its streamed parameters, and of a load besides its cached
 // ones. Nil is a model of which nothing was learnt: the link is what counts then.
+// The slope was learnt of all streamed bytes and goes by those of convolutions,
+// which alone make compute wait ([Call.Stall]).
 func (c *Calibration) Call(m *CalibratedModel, fixedBytes, loadBytes int64) Call {
 	call := Call{
 		FixedMS:    float64(fixedBytes) / c.Stream.Value,
@@ -136,6 +138,7 @@ func (c *Calibration) Call(m *CalibratedModel, fixedBytes, loadBytes int64) Call
 	}
 	if m != nil && m.Compute.Known() {
 		call.FixedMS += m.Compute.Value
+		call.StallSlope = float64(m.Slope.Value * c.Load.Value)
 		call.ComputeIncluded = true
 	}
 	return call

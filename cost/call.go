@@ -17,6 +17,9 @@ type Call struct {
 	OverheadMS      float64 // c: fixed extra of a call that loads
 	OverlapMS       float64 // part of a load hidden behind compute
 	Measured        bool    // BytesPerMS comes from the user's own measurement of this model
+	// StallSlope is what a streamed byte of a convolution takes beyond its
+	// transfer, in transfer times: 0 at the link's rate, 7 where it takes eight times as long.
+	StallSlope float64
 }
 
 // Steady is the time of a warm call, whose cached parameters are on the
@@ -25,6 +28,13 @@ type Call struct {
 // for convolutions that are streamed.
 func (c Call) Steady(streamed int64) float64 {
 	return c.FixedMS + float64(streamed)/c.BytesPerMS
+}
+
+// Stall is what a warm call takes beyond [Call.Steady] because streaming that
+// many bytes of convolutions makes compute wait, s_m(E). It is not 0 only where
+// a slope is given.
+func (c Call) Stall(convolutions int64) float64 {
+	return float64(c.StallSlope*float64(convolutions)) / c.BytesPerMS
 }
 
 // Load is what a call takes longer that first has to load its cached bytes;

@@ -50,6 +50,9 @@ func TestModelledTimes(t *testing.T) {
 	if c.ComputeIncluded || c.Measured {
 		t.Error("a modelled call claims a measurement")
 	}
+	near(t, "stall at the link's rate", c.Stall(1_000_000), 0, 0)
+	c.StallSlope = 2.5 // a byte takes 3.5 times as long as its transfer, of which Steady has one
+	near(t, "stall", c.Stall(340_000), 25, 1e-9)
 	c.OverlapMS = 100
 	near(t, "a load wholly hidden", c.Load(1000), 0.43, 0)
 }

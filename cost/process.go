@@ -1,7 +1,6 @@
 package cost
 
 import (
-	"fmt"
 	"math/bits"
 	"sort"
 )
@@ -65,69 +64,14 @@ func (p independent) Miss(m int, foreign Set) float64 {
 	return q / (p.shares[m] + q)
 }
 
-// gaps counts, for one model, the sets of models called between two of its calls.
-type gaps struct {
-	sets   []Set
-	counts []int
-	total  int
-}
-
-type cyclic []gaps
-
-// Cyclic is the process that repeats the sequence of models for ever (a
-// recorded trace is one long turn). A call misses if some model called since
-// the last call of the same model is foreign. A model that the sequence does
-// not hold never misses. The error names a model that a Set cannot hold.
+// Cyclic is the process that repeats the sequence of models for ever. The
+// error names a model that a Set cannot hold. See [Sequence], which takes one call at a time.
 func Cyclic(sequence []int) (Process, error) {
-	n := 0
-	for at, m := range sequence {
-		if m < 0 || m >= MaxModels {
-			return nil, fmt.Errorf("call %d of the sequence is of model %d; models are numbered from 0 to %d", at+1, m, MaxModels-1)
-		}
-		n = max(n, m+1)
-	}
-	p := make(cyclic, n)
-	for m := range p {
-		// Start behind any call of m, so that every gap is whole.
-		start := 0
-		for start < len(sequence) && sequence[start] != m {
-			start++
-		}
-		if start == len(sequence) {
-			continue
-		}
-		seen := map[Set]int{}
-		var gap Set
-		for k := 1; k <= len(sequence); k++ {
-			called := sequence[(start+k)%len(sequence)]
-			if called != m {
-				gap = gap.With(called)
-				continue
-			}
-			at, ok := seen[gap]
-			if !ok {
-				at = len(p[m].sets)
-				seen[gap] = at
-				p[m].sets = append(p[m].sets, gap)
-				p[m].counts = append(p[m].counts, 0)
-			}
-			p[m].counts[at]++
-			p[m].total++
-			gap = 0
+	var s Sequence
+	for _, m := range sequence {
+		if err := s.Call(m); err != nil {
+			return nil, err
 		}
 	}
-	return p, nil
-}
-
-func (p cyclic) Miss(m int, foreign Set) float64 {
-	if m >= len(p) || p[m].total == 0 {
-		return 0
-	}
-	missed := 0
-	for i, s := range p[m].sets {
-		if s&foreign != 0 {
-			missed += p[m].counts[i]
-		}
-	}
-	return float64(missed) / float64(p[m].total)
+	return s.Process()
 }

@@ -27,8 +27,9 @@ type blindState struct {
 
 // outcome is what placing a model may come to.
 type outcome struct {
-	cached int64
-	free   int
+	cached    int64
+	broadcast int64 // of cached
+	free      int
 }
 
 // Limits of the table; beyond them the fractional bound is used.
@@ -56,7 +57,7 @@ func (b *blind) least(rest set, free int) float64 {
 			continue
 		}
 		first := len(b.found)
-		complete := b.outcomes(b.f.sorted[m].Parts(), 0, free, first)
+		complete := b.outcomes(b.f.sorted[m].Parts(), outcome{free: free}, first)
 		last := len(b.found)
 		if !complete {
 			b.found = b.found[:first]
@@ -65,7 +66,7 @@ func (b *blind) least(rest set, free int) float64 {
 		}
 		for i := first; i < last; i++ {
 			x := b.found[i]
-			best = min(best, b.f.modelCost(m, x.cached, b.f.total[m]-x.cached, b.miss[m])+b.least(rest&^(1<<m), x.free))
+			best = min(best, b.f.modelCost(m, x.cached, b.f.total[m]-x.cached, b.f.stalls[m]-x.broadcast, b.miss[m])+b.least(rest&^(1<<m), x.free))
 		}
 		b.found = b.found[:first]
 	}
@@ -73,23 +74,26 @@ func (b *blind) least(rest set, free int) float64 {
 	return best
 }
 
-// outcomes appends what placing parts in their order may come to. It reports
-// false if there are too many.
-func (b *blind) outcomes(parts []compile.Part, cached int64, free, first int) bool {
+// outcomes appends what placing parts in their order after what x holds may
+// come to. It reports false if there are too many.
+func (b *blind) outcomes(parts []compile.Part, x outcome, first int) bool {
 	for i := range parts {
 		part := &parts[i]
-		if part.Rows > free {
+		if part.Rows > x.free {
 			continue
 		}
-		if part.Groups > 0 && !b.sureToFit(part, free) {
-			if !b.outcomes(parts[i+1:], cached, free, first) { // streamed
+		if part.Groups > 0 && !b.sureToFit(part, x.free) {
+			if !b.outcomes(parts[i+1:], x, first) { // streamed
 				return false
 			}
 		}
-		cached += part.Bytes
-		free -= part.Rows
+		x.cached += part.Bytes
+		x.free -= part.Rows
+		if part.Broadcast() {
+			x.broadcast += part.Bytes
+		}
 	}
-	b.found = append(b.found, outcome{cached, free})
+	b.found = append(b.found, x)
 	return len(b.found)-first <= maxBlindOutcomes
 }
 

@@ -16,6 +16,8 @@ import (
 // is the largest mean gain per byte over all C: a load has a fixed part, so
 // that caching little can cost more than streaming all. The best fractional choice under one
 // capacity is greedy by gain per row (the fractional knapsack, Dantzig 1957).
+// What broadcast parts cost beyond that when they are streamed is linear in
+// their bytes, so caching one of them saves exactly as much more.
 // Nothing here assumes that more room caches more.
 type relaxation struct {
 	base  []float64 // cost of each model with nothing cached
@@ -34,15 +36,16 @@ func (f *field) relax(group set, reserved int, miss []float64) *relaxation {
 	r := &relaxation{base: make([]float64, f.n)}
 	room := compile.PoolRows(reserved)
 	for _, m := range members(group) {
-		r.base[m] = f.modelCost(m, 0, f.total[m], miss[m])
+		base := f.modelCost(m, 0, f.total[m], 0, miss[m])
+		r.base[m] = f.modelCost(m, 0, f.total[m], f.stalls[m], miss[m])
 		var cacheable int64
 		for i := range f.loads[m].Parts {
 			if part := &f.loads[m].Parts[i]; part.Rows <= room {
 				cacheable += part.Bytes
 			}
 		}
-		rate := f.bestRate(m, cacheable, miss[m], r.base[m])
-		if rate <= 0 {
+		rate, stall := f.bestRate(m, cacheable, miss[m], base), f.stallRate(m)
+		if rate <= 0 && stall <= 0 {
 			continue
 		}
 		// In 16.0 copies of one file share the last one's decision, so together
@@ -50,12 +53,16 @@ func (f *field) relax(group set, reserved int, miss []float64) *relaxation {
 		copied := !f.problem.Version.Sequential() && f.copied(m, group)
 		for i := range f.loads[m].Parts {
 			part := &f.loads[m].Parts[i]
+			worth := rate * float64(part.Bytes)
+			if part.Broadcast() {
+				worth += stall * float64(part.Bytes)
+			}
 			switch {
 			case part.Rows > room:
 			case part.Rows <= 0, copied:
-				r.base[m] -= rate * float64(part.Bytes)
+				r.base[m] -= worth
 			default:
-				r.items = append(r.items, gain{m, part.Rows, rate * float64(part.Bytes)})
+				r.items = append(r.items, gain{m, part.Rows, worth})
 			}
 		}
 	}
@@ -84,7 +91,7 @@ func (f *field) bestRate(m int, cacheable int64, miss, base float64) float64 {
 	best, hidden := 0.0, f.hidden(m)
 	for _, c := range []int64{cacheable, hidden, hidden + 1} {
 		if c > 0 && c <= cacheable {
-			best = max(best, (base-f.modelCost(m, c, f.total[m]-c, miss))/float64(c))
+			best = max(best, (base-f.modelCost(m, c, f.total[m]-c, 0, miss))/float64(c))
 		}
 	}
 	return best
@@ -112,13 +119,14 @@ func (r *relaxation) bound(rest set, free int) float64 {
 	return b
 }
 
-// tieBound bounds a 16.0 group by what Ties says about every order.
+// tieBound bounds a 16.0 group by what Ties says about every order. Of C
+// cached bytes at most C are broadcast.
 func (f *field) tieBound(info *compile.TieInfo, list []int, miss []float64) float64 {
 	costs := make([]float64, f.n)
 	for i, m := range list {
 		c := math.Inf(1)
 		for _, cached := range f.corners(m, info.Low[i], info.High[i]) {
-			c = min(c, f.modelCost(m, cached, f.total[m]-cached, miss[m]))
+			c = min(c, f.modelCost(m, cached, f.total[m]-cached, max(0, f.stalls[m]-cached), miss[m]))
 		}
 		costs[m] = c
 	}
@@ -128,7 +136,7 @@ func (f *field) tieBound(info *compile.TieInfo, list []int, miss []float64) floa
 // corners are the numbers of cached bytes in [low, high] at which a model's cost can be least.
 func (f *field) corners(m int, low, high int64) []int64 {
 	list, hidden := []int64{low, high}, f.hidden(m)
-	for _, c := range []int64{1, hidden, hidden + 1} {
+	for _, c := range []int64{1, hidden, hidden + 1, f.stalls[m]} {
 		if c > low && c < high {
 			list = append(list, c)
 		}

@@ -78,15 +78,16 @@ func (f *field) plan(groups [][]int) *Plan {
 		splits, g.Known = f.splitsOf(g.Reserved, order)
 		for i, s := range splits {
 			m := order[i]
-			costs[m] = f.modelCost(m, s.Cached, s.Streamed, miss[m])
+			costs[m] = f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, miss[m])
 			x := Outcome{Split: s}
 			if s.Cached > 0 {
 				x.Miss = miss[m]
 			}
 			call := &f.model(m).Call
-			x.SteadyMS = call.Steady(s.Streamed)
-			x.ColdMS = call.Cold(s.Cached, s.Streamed)
-			x.ExpectedMS = call.Expected(s.Cached, s.Streamed, x.Miss)
+			stall := call.Stall(s.StreamedBroadcast)
+			x.SteadyMS = call.Steady(s.Streamed) + stall
+			x.ColdMS = call.Cold(s.Cached, s.Streamed) + stall
+			x.ExpectedMS = call.Expected(s.Cached, s.Streamed, x.Miss) + stall
 			plan.Models[f.at[m]] = x
 			g.Rows += s.Rows
 		}
@@ -197,7 +198,7 @@ func (f *field) baseline(r rule) Baseline {
 		miss := f.misses(g)
 		for i, s := range f.sharesOf(f.reserved(g), order) {
 			m := order[i]
-			costs[m] = f.modelCost(m, s.Cached, s.Streamed, miss[m])
+			costs[m] = f.shareCost(m, s, miss[m])
 		}
 	}
 	b.Value = sum(costs)

@@ -22,6 +22,7 @@ type field struct {
 	loads   []*compile.Load
 	sorted  []*compile.SortedLoad // sequential compilers
 	total   []int64               // all packed bytes
+	stalls  []int64               // those of parts that are broadcast
 	earlier []set                 // models that come before this one when they are in its group
 	labels  []string              // pins
 	process cost.Process          // over numbers by name
@@ -30,6 +31,8 @@ type field struct {
 	merger  compile.Merger
 	shares  []compile.Share
 	listed  []*compile.Load
+	memory  *memory          // of invocations of the same loads; may be nil
+	bounds  map[tieKey]bound // of groups of the same loads and costs; may be nil
 }
 
 func newField(p *Problem) *field {
@@ -45,6 +48,7 @@ func newField(p *Problem) *field {
 		f.all = f.all.With(i)
 		f.loads = append(f.loads, &m.Load)
 		f.total = append(f.total, m.Load.Bytes())
+		f.stalls = append(f.stalls, m.Load.Broadcast())
 		f.labels = append(f.labels, m.Group)
 		shares[i] = m.Share
 		for _, b := range m.Before {
@@ -115,13 +119,29 @@ func (f *field) misses(group set) []float64 {
 	return miss
 }
 
-// modelCost is what one model adds to the objective.
-func (f *field) modelCost(m int, cached, streamed int64, miss float64) float64 {
+// modelCost is what one model adds to the objective; stalls are the bytes of
+// streamed that are broadcast.
+func (f *field) modelCost(m int, cached, streamed, stalls int64, miss float64) float64 {
 	x := f.model(m)
 	if f.problem.Objective == ByteHits {
 		return float64(x.Share * (float64(streamed) + float64(miss*float64(cached))))
 	}
-	return float64(x.Share * x.Call.Expected(cached, streamed, miss))
+	return float64(x.Share * (x.Call.Expected(cached, streamed, miss) + x.Call.Stall(stalls)))
+}
+
+// shareCost is modelCost of a split.
+func (f *field) shareCost(m int, s compile.Share, miss float64) float64 {
+	return f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, miss)
+}
+
+// stallRate is what a streamed byte that is broadcast adds to the objective
+// beyond what every streamed byte does.
+func (f *field) stallRate(m int) float64 {
+	if f.problem.Objective == ByteHits {
+		return 0
+	}
+	x := f.model(m)
+	return float64(x.Share * x.Call.Stall(1))
 }
 
 // allowed reports whether the pins let these models be a whole group: one
@@ -189,12 +209,17 @@ func (f *field) orderAllowed(order []int) bool {
 	return true
 }
 
-// sharesOf computes the split of one invocation; the result is valid until the next call.
+// sharesOf is the split of one invocation; the result is valid until the next call.
 func (f *field) sharesOf(reserved int, order []int) []compile.Share {
 	f.nodes++
 	if k := f.knownResult(order); k != nil {
 		return f.knownShares(k, order)
 	}
+	return f.memory.sharesOf(reserved, order, f.place)
+}
+
+// place computes the split of one invocation; the result is valid until the next call.
+func (f *field) place(reserved int, order []int) []compile.Share {
 	v := f.problem.Version
 	if v.Sequential() {
 		f.shares = f.shares[:0]
@@ -217,7 +242,7 @@ func (f *field) sharesOf(reserved int, order []int) []compile.Share {
 func (f *field) orderCost(order []int, reserved int, miss []float64) float64 {
 	costs := make([]float64, f.n)
 	for i, s := range f.sharesOf(reserved, order) {
-		costs[order[i]] = f.modelCost(order[i], s.Cached, s.Streamed, miss[order[i]])
+		costs[order[i]] = f.shareCost(order[i], s, miss[order[i]])
 	}
 	return sum(costs)
 }

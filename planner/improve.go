@@ -19,6 +19,9 @@ func (s *search) improve() answer {
 	var best [][]int
 	value := math.Inf(1)
 	starts := s.starts()
+	if s.keep != nil {
+		starts = [][][]int{s.keep}
+	}
 	if f.n > manyModels && len(starts) > 1 {
 		starts = [][][]int{f.cheapest(starts)}
 	}
@@ -203,7 +206,7 @@ func (f *field) manyBound() float64 {
 			for i := range list {
 				if g.Has(m) && g != f.all {
 					s := list[i].of(m)
-					alone = min(alone, f.modelCost(m, s.Cached, s.Streamed, f.process.Miss(m, f.all&^g)))
+					alone = min(alone, f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, f.process.Miss(m, f.all&^g)))
 				}
 			}
 		}

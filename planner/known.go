@@ -84,9 +84,10 @@ func (k *knownOrder) of(m int) *compile.Split { return &k.splits[slices.Index(k.
 func (f *field) learn(number []int) {
 	for i := range f.problem.Known {
 		k := &f.problem.Known[i]
-		x := knownOrder{splits: k.Splits, anyOrder: k.AnyOrder}
-		for _, m := range k.Models {
+		x := knownOrder{splits: slices.Clone(k.Splits), anyOrder: k.AnyOrder}
+		for i, m := range k.Models {
 			x.order = append(x.order, number[m])
+			x.splits[i].StreamedBroadcast = streamedBroadcast(&f.problem.Models[m].Load, &k.Splits[i])
 		}
 		if f.known == nil {
 			f.known = map[set][]knownOrder{}
@@ -94,6 +95,22 @@ func (f *field) learn(number []int) {
 		g := setOf(x.order)
 		f.known[g] = append(f.known[g], x)
 	}
+}
+
+// streamedBroadcast is how many of the streamed bytes of a known split are
+// broadcast. A result that does not tell its parts may have streamed any: then it is as
+// many as it can be, so that no plan looks better for being known.
+func streamedBroadcast(l *compile.Load, s *compile.Split) int64 {
+	if len(s.InCache) != len(l.Parts) {
+		return min(l.Broadcast(), max(0, s.Streamed-l.Streamed))
+	}
+	n := int64(0)
+	for i := range l.Parts {
+		if l.Parts[i].Broadcast() && !s.InCache[i] {
+			n += l.Parts[i].Bytes
+		}
+	}
+	return n
 }
 
 // knownResult is what is known of an invocation, nil if it was never made.
@@ -134,7 +151,7 @@ func (f *field) knownShares(k *knownOrder, order []int) []compile.Share {
 	f.shares = f.shares[:0]
 	for _, m := range order {
 		s := k.of(m)
-		f.shares = append(f.shares, compile.Share{Cached: s.Cached, Streamed: s.Streamed, Rows: s.Rows})
+		f.shares = append(f.shares, compile.Share{Cached: s.Cached, Streamed: s.Streamed, Rows: s.Rows, StreamedBroadcast: s.StreamedBroadcast})
 	}
 	return f.shares
 }
@@ -162,7 +179,7 @@ func (f *field) knownLeast(group set, miss []float64, bound float64) float64 {
 		costs := make([]float64, f.n)
 		for _, m := range list[i].order {
 			s := list[i].of(m)
-			costs[m] = f.modelCost(m, s.Cached, s.Streamed, miss[m])
+			costs[m] = f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, miss[m])
 		}
 		bound = min(bound, sum(costs))
 	}

@@ -38,7 +38,12 @@ type search struct {
 	limit  string // what ended the search early
 	ties   bool   // a 16.0 group had more orders than could be tried
 	pruned map[string]int64
+	keep   [][]int // a partition to begin with
+	target float64 // a bound that is not below it ends the search; 0: only the best plan does
 }
+
+// enough reports that nothing of interest lies above this bound.
+func (s *search) enough(bound float64) bool { return s.target > 0 && bound >= s.target }
 
 // solveGroup finds the best order of a group.
 func (s *search) solveGroup(group set) solved {
@@ -195,7 +200,7 @@ func (o *orders) extend(pool compile.Pool, rest set) {
 		c := child{model: m, pool: pool}
 		o.f.nodes++
 		share := c.pool.Place(o.f.problem.Version, o.f.sorted[m])
-		c.cost = o.f.modelCost(m, share.Cached, share.Streamed, o.miss[m])
+		c.cost = o.f.shareCost(m, share, o.miss[m])
 		c.bound = c.cost + o.bound(rest&^(1<<m), c.pool.Free())
 		next = append(next, c)
 	}
@@ -250,7 +255,7 @@ func (o *orders) full(pool *compile.Pool, rest set) bool {
 func (o *orders) finish(rest set) {
 	tail, _ := o.f.firstOrder(rest, members(rest))
 	for _, m := range tail {
-		o.costs[m] = o.f.modelCost(m, 0, o.f.total[m], o.miss[m])
+		o.costs[m] = o.f.modelCost(m, 0, o.f.total[m], o.f.stalls[m], o.miss[m])
 	}
 	n := len(o.prefix)
 	o.prefix = append(o.prefix, tail...)
@@ -313,12 +318,14 @@ func (s *search) solveMerged(group set) solved {
 // tieInfo says what the order of a 16.0 group can change.
 func (s *search) tieInfo(group set, reserved int) compile.TieInfo {
 	s.f.nodes++
-	list := members(group)
-	loads := make([]*compile.Load, len(list))
-	for i, m := range list {
-		loads[i] = s.f.loads[m]
-	}
-	return compile.Ties(reserved, loads)
+	return s.f.memory.tieInfo(reserved, group, func() compile.TieInfo {
+		list := members(group)
+		loads := make([]*compile.Load, len(list))
+		for i, m := range list {
+			loads[i] = s.f.loads[m]
+		}
+		return compile.Ties(reserved, loads)
+	})
 }
 
 // permute visits the orders of rest that the pins allow until visit says no or
@@ -340,7 +347,20 @@ func (s *search) permute(rest set, prefix []int, visit func([]int) bool) bool {
 
 // groupBound bounds the cost of a group in any order, known or predicted.
 func (s *search) groupBound(group set) float64 {
-	reserved, miss := s.f.reserved(group), s.f.misses(group)
+	reserved, before := s.f.reserved(group), s.f.nodes
+	if b, ok := s.f.bounds[tieKey{group, reserved}]; ok {
+		s.f.nodes += b.nodes
+		return b.value
+	}
+	b := s.newGroupBound(group, reserved)
+	if s.f.bounds != nil && len(s.f.bounds) < maxRemembered {
+		s.f.bounds[tieKey{group, reserved}] = bound{b, s.f.nodes - before}
+	}
+	return b
+}
+
+func (s *search) newGroupBound(group set, reserved int) float64 {
+	miss := s.f.misses(group)
 	b := s.f.relax(group, reserved, miss).bound(group, compile.PoolRows(reserved))
 	if !s.f.problem.Version.Sequential() {
 		if info := s.tieInfo(group, reserved); info.Bounded {

@@ -71,6 +71,9 @@ func randomProblem(rng *rand.Rand, n int, v compile.Version) *Problem {
 		if rng.IntN(8) == 0 {
 			m.Call.OverlapMS = 5 * rng.Float64()
 		}
+		if rng.IntN(4) == 0 {
+			m.Call.StallSlope = 7 * rng.Float64()
+		}
 		p.Models = append(p.Models, m)
 	}
 	if n > 1 && rng.IntN(4) == 0 { // one net twice or more
@@ -166,7 +169,16 @@ func bruteGroup(p *Problem, g uint) float64 {
 				total += m.Share * (float64(s.Streamed) + miss*float64(s.Cached))
 				continue
 			}
-			t := m.Call.FixedMS + float64(s.Streamed)/m.Call.BytesPerMS
+			stalling, told := int64(0), len(s.InCache) == len(m.Load.Parts) // bytes of convolutions over an image
+			for k, part := range m.Load.Parts {
+				if part.Groups == 0 && (!told || !s.InCache[k]) {
+					stalling += part.Bytes
+				}
+			}
+			if !told { // any of what is streamed may be theirs
+				stalling = max(0, min(stalling, s.Streamed-m.Load.Streamed))
+			}
+			t := m.Call.FixedMS + float64(s.Streamed)/m.Call.BytesPerMS + m.Call.StallSlope*float64(stalling)/m.Call.BytesPerMS
 			if s.Cached > 0 {
 				t += miss * (math.Max(0, (float64(s.Cached)+m.Call.LoadBytes)/m.Call.BytesPerMS-m.Call.OverlapMS) + m.Call.OverheadMS)
 			}
@@ -460,6 +472,7 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 		{"is empty or used twice", func(_ *Problem, x *Plan) { x.Devices[0].Groups[0].Name = "" }},
 		{"reserves", func(_ *Problem, x *Plan) { x.Devices[0].Groups[0].Reserved++ }},
 		{"split", func(_ *Problem, x *Plan) { x.Models[1].Split.Cached += 64 }},
+		{"are broadcast", func(_ *Problem, x *Plan) { x.Models[1].Split.StreamedBroadcast++ }},
 		{"miss", func(_ *Problem, x *Plan) { x.Models[1].Miss += 0.1 }},
 		{"steady", func(_ *Problem, x *Plan) { x.Models[1].SteadyMS *= 1.1 }},
 		{"cold", func(_ *Problem, x *Plan) { x.Models[1].ColdMS *= 1.1 }},
@@ -622,7 +635,7 @@ func BenchmarkExactTen(b *testing.B) {
 				for i := range p.Models {
 					m := &p.Models[i]
 					m.Group, m.Before, m.Reserved = "", nil, 70+i
-					m.Call.OverlapMS = 0
+					m.Call.OverlapMS, m.Call.StallSlope = 0, 0
 					m.Load.Content = m.Name
 					m.Load.Parts = nil
 					if kind == "alike" {

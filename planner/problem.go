@@ -2,7 +2,8 @@
 //
 // Build a [Problem] (plans.Resolve does it from a plan file), call [Solve],
 // and trust the [Plan] only after [Verify], which shares no code with the
-// search. [Evaluate] says what a decision that was already taken is worth.
+// search. [Evaluate] says what a decision that was already taken is worth, and
+// [Stability] whether something that is not known would change it.
 //
 // The search is deterministic: the same problem and options give the same
 // plan on every machine. Models are searched in the order of their names, so
@@ -174,7 +175,7 @@ func callFaults(c *cost.Call) []string {
 	for _, q := range []struct {
 		name  string
 		value float64
-	}{{"fixed time", c.FixedMS}, {"load bytes", c.LoadBytes}, {"overhead", c.OverheadMS}, {"overlap", c.OverlapMS}} {
+	}{{"fixed time", c.FixedMS}, {"load bytes", c.LoadBytes}, {"overhead", c.OverheadMS}, {"overlap", c.OverlapMS}, {"stall slope", c.StallSlope}} {
 		if !(q.value >= 0 && q.value <= math.MaxFloat32) {
 			faults = append(faults, fmt.Sprintf("%s %v of a call is not a quantity", q.name, q.value))
 		}

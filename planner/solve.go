@@ -85,7 +85,7 @@ func (s *search) exact() answer {
 		}
 		open := false
 		for _, g := range parts {
-			if !known[g].done {
+			if !known[g].done && !s.enough(lower) {
 				open = true
 				if s.stop() != "" {
 					break
@@ -121,7 +121,7 @@ func better(old, now solved) solved {
 // ends early has a plan, and one that is no worse than any baseline.
 func (s *search) startWith(known []solved) {
 	f := s.f
-	for _, b := range f.baselines() {
+	for _, b := range append(f.baselines(), rule{groups: s.keep}) {
 		if b.name == AsGiven { // the listing must not decide between equals
 			continue
 		}

@@ -127,6 +127,10 @@ func verifyGroup(p *Problem, plan *Plan, g *Group, groupOf []int) error {
 	}
 	for i, m := range g.Models {
 		x, name := &plan.Models[m], p.Models[m].Name
+		streamedBroadcast := verifyBroadcast(&p.Models[m].Load, &splits[i])
+		if x.Split.StreamedBroadcast != streamedBroadcast {
+			return fmt.Errorf("model %q: %d streamed bytes are broadcast, want %d", name, x.Split.StreamedBroadcast, streamedBroadcast)
+		}
 		if x.Split.Cached != splits[i].Cached || x.Split.Streamed != splits[i].Streamed || x.Split.Rows != splits[i].Rows || !slices.Equal(x.Split.InCache, splits[i].InCache) {
 			return fmt.Errorf("model %q: split %d + %d bytes, the compiler would give %d + %d", name, x.Split.Cached, x.Split.Streamed, splits[i].Cached, splits[i].Streamed)
 		}
@@ -135,7 +139,7 @@ func verifyGroup(p *Problem, plan *Plan, g *Group, groupOf []int) error {
 			miss = verifyMiss(p, m, groupOf)
 		}
 		call := p.Models[m].Call
-		steady := call.FixedMS + float64(splits[i].Streamed)/call.BytesPerMS
+		steady := call.FixedMS + (float64(splits[i].Streamed)+call.StallSlope*float64(streamedBroadcast))/call.BytesPerMS
 		cold := steady
 		if splits[i].Cached > 0 {
 			cold += math.Max(0, (float64(splits[i].Cached)+call.LoadBytes)/call.BytesPerMS-call.OverlapMS) + call.OverheadMS
@@ -181,6 +185,22 @@ func verifySplits(p *Problem, models []int, rows int) (splits []compile.Split, k
 		loads = append(loads, &p.Models[m].Load)
 	}
 	return compile.Allocate(p.Version, rows, loads), false
+}
+
+// verifyBroadcast counts the streamed bytes of what is not partitioned. Of a
+// result that does not tell the parts, they are as many as they can be.
+func verifyBroadcast(l *compile.Load, s *compile.Split) int64 {
+	n := int64(0)
+	told := len(s.InCache) == len(l.Parts)
+	for i := range l.Parts {
+		if l.Parts[i].Groups == 0 && !(told && s.InCache[i]) {
+			n += l.Parts[i].Bytes
+		}
+	}
+	if !told {
+		n = min(n, max(0, s.Streamed-l.Streamed))
+	}
+	return n
 }
 
 // verifyMiss is the definition: foreign are the models of other groups.
@@ -324,7 +344,7 @@ func verifyBaseline(p *Problem, name string) (value float64, feasible bool) {
 				value += m.Share * (float64(s.Streamed) + miss*float64(s.Cached))
 				continue
 			}
-			t := m.Call.FixedMS + float64(s.Streamed)/m.Call.BytesPerMS
+			t := m.Call.FixedMS + (float64(s.Streamed)+m.Call.StallSlope*float64(verifyBroadcast(&m.Load, &s)))/m.Call.BytesPerMS
 			if s.Cached > 0 {
 				t += miss * (math.Max(0, (float64(s.Cached)+m.Call.LoadBytes)/m.Call.BytesPerMS-m.Call.OverlapMS) + m.Call.OverheadMS)
 			}

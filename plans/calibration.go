@@ -252,6 +252,11 @@ func (r *Resolved) Link(device int) cost.Link {
 	return link
 }
 
+// slopeKnown reports whether samples told what streaming costs a model (index).
+func (r *Resolved) slopeKnown(model int) bool {
+	return r.Calibrated != nil && r.Calibrated.of[model] != nil && r.Calibrated.of[model].Slope.Known()
+}
+
 // TimeSources says where the numbers behind a model's times are from.
 type TimeSources struct {
 	Compute  string `json:"compute"` // modelled: it is left out

@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
+	"github.com/tpuplan/tpuplan/tflite"
+	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
 
 func pointer(x float64) *float64 { return &x }
@@ -118,5 +121,70 @@ func TestCalibrationFindsModels(t *testing.T) {
 		if m := c.Model(test.name, test.sha256); (m != nil) != test.found {
 			t.Errorf("%s %.4s: found %v", test.name, test.sha256, m)
 		}
+	}
+}
+
+// What a calibrated model costs, by hand: 2.5 ms of compute, 8,000 bytes besides
+// parameters at 385,000.5 a ms, and 3e-6 ms for every streamed byte of a convolution, which
+// is 1.1550015 times its transfer.
+func TestResolveCalibrated(t *testing.T) {
+	net := tflitetest.MobileNetV1(0.25, 128, 10)
+	plan := `
+[[device]]
+name = "tpu0"
+link = "pcie"
+calibration = "cal.json"
+[[model]]
+name = "face"
+file = "face.tflite"
+rate = "1/s"
+`
+	resolve := func(c *cost.Calibration) (*Resolved, error) {
+		data, err := CalibrationBytes(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resolveText(t, plan, map[string][]byte{"face.tflite": net, "cal.json": data}, Options{})
+	}
+	f, err := tflite.New("face.tflite", net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := calibrated()
+	c.Models[0].SourceSHA256 = f.SHA256()
+	c.Models[0].Files[0].FixedBytes = 8000
+	r, err := resolve(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := r.Problem.Models[0].Call
+	if want := 2.5 + 8000/385000.5; math.Abs(call.FixedMS-want) > 1e-12 || !call.ComputeIncluded || math.Abs(call.StallSlope-1.1550015) > 1e-9 || call.BytesPerMS != 385000.5 {
+		t.Errorf("%+v: want %v ms fixed", call, want)
+	}
+	want := TimeSources{Compute: "imported", Rate: "measured", Overhead: "modelled", Overlap: "modelled", Slope: "simulated"}
+	if got := r.Sources(0); got != want || r.Source(0) != "simulated" {
+		t.Errorf("sources %+v, in a word %s", got, r.Source(0))
+	}
+	if len(r.Assumptions(together(r))) > 0 || r.linkAssumption() != nil || !r.slopeKnown(0) {
+		t.Error("what was timed is taken for an assumption")
+	}
+	// Another file of that name: what was timed is not of it.
+	c.Models[0].SourceSHA256 = strings.Repeat("ab", 32)
+	if r, err = resolve(c); err != nil {
+		t.Fatal(err)
+	}
+	if r.Problem.Models[0].Call.ComputeIncluded || r.Source(0) != "modelled" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0].Error(), "a file with 3 bytes of parameters was timed under this name") {
+		t.Errorf("%+v, warnings %v", r.Problem.Models[0].Call, r.Warnings)
+	}
+	if r.linkAssumption() != nil {
+		t.Error("the link was timed all the same")
+	}
+	c.Load.Source = "modelled"
+	c.Load.Value, c.Stream.Value = 385e3, 385e3
+	if r, err = resolve(c); err != nil {
+		t.Fatal(err)
+	}
+	if r.linkAssumption() == nil {
+		t.Error("a rate that was kept is an assumption")
 	}
 }

@@ -47,6 +47,8 @@ func (m *resolving) compiled(f *tflite.File) {
 	m.file.Compiled = &CompiledFile{
 		Token: c.Tokens()[0],
 		Split: compile.Split{Cached: cached, Streamed: streamed, Rows: int((cached + compile.RowBytes - 1) / compile.RowBytes)},
+
+		WarmBytes: c.WarmBytes(),
 	}
 	m.file.Reserve = compile.Reserve{Source: compile.AlreadyCompiled, Certainty: report.Exact, Fits: true}
 	m.file.Analysis = &compile.Model{
@@ -55,7 +57,7 @@ func (m *resolving) compiled(f *tflite.File) {
 		Subgraphs: len(c.Packages), TPUOps: len(c.Packages), CPUOps: c.CPUOps,
 	}
 	// What a warm call sends besides parameters, and a load besides those it caches.
-	warm := c.WarmBytes()
+	warm := m.file.Compiled.WarmBytes
 	m.call = cost.Modelled(m.plan.Devices[0].Link, warm-streamed, 0, 0)
 	m.call.LoadBytes = float64(c.ColdBytes() - warm - cached)
 	if model.SteadyMS != nil {
@@ -67,6 +69,8 @@ func (m *resolving) compiled(f *tflite.File) {
 type CompiledFile struct {
 	Token uint64
 	Split compile.Split // InCache is nil; Rows follow from the bytes
+	// WarmBytes are what a warm call moves over the bus, in both directions.
+	WarmBytes int64
 }
 
 // label names the group of a compiled model for the planner. No user's label

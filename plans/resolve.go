@@ -48,6 +48,8 @@ type ModelFile struct {
 	Analysis *compile.Model
 	Reserve  compile.Reserve // by the plan's evidence, else by the formula
 	Compiled *CompiledFile   // of a model that is compiled already, else nil
+
+	stalledAlone int64 // bytes of convolutions that were streamed when steady was measured
 }
 
 // sharedLayers are two models of which some layers have the same constants.
@@ -339,7 +341,7 @@ func (m *resolving) doubts(a *compile.Model) {
 		m.warn("file", a.Certainty.String()+": no proven rule covers this model", "")
 	}
 	r := m.file.Reserve
-	if r.Source == compile.FromFormula && (!r.Fits || r.Certainty >= report.Heuristic) {
+	if r.Estimate() {
 		reason := "no rule for its reserved rows is proven"
 		if !r.Fits {
 			reason = "its activations do not fit on chip"
@@ -367,6 +369,7 @@ func (m *resolving) cost(a, measured *compile.Model, reserve compile.Reserve) {
 		return
 	}
 	alone := compile.Allocate(measured.Settings.Version, reserve.Rows, []*compile.Load{&measured.Load})[0]
+	m.file.stalledAlone = alone.StreamedBroadcast
 	if m.calibrate(alone.Cached, alone.Streamed) {
 		// Another version sends other instructions with every call.
 		more := instructionBytes(a) - instructionBytes(measured)
@@ -394,12 +397,15 @@ func (m *resolving) calibrate(cached, streamed int64) bool {
 	return true
 }
 
-// layersOf identifies the layers of a model by the contents of their constants.
+// layersOf identifies the layers of a model by their kind, their size and the
+// contents of their constants. The size tells apart what is made from equal
+// constants: two PADs that add channels are identity matrices of their own.
 func layersOf(src *tflite.Source, a *compile.Model) map[uint64]bool {
 	layers := map[uint64]bool{}
 	for _, part := range a.Load.Parts {
 		var h maphash.Hash
 		h.SetSeed(layerSeed)
+		fmt.Fprintf(&h, "%s %d %d\n", a.Ops[part.Op].Name, part.Bytes, part.Rows)
 		size := 0
 		for _, t := range src.Ops[part.Op].Inputs {
 			if t >= 0 && src.Tensors[t].Constant() {

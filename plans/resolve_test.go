@@ -357,6 +357,11 @@ func TestWarningsOfModels(t *testing.T) {
 		text += "[[model]]\nname = '" + name + "'\nfile = '" + name + ".tflite'\nweight = 1\n"
 	}
 	files := map[string][]byte{"a.tflite": head(4), "b.tflite": head(4), "c.tflite": head(8), "d.tflite": part, "e.tflite": guess}
+	// PADs that add four channels have equal constants, but not equal matrices
+	for name, channels := range map[string]int{"f": 8, "g": 12} {
+		text += "[[model]]\nname = '" + name + "'\nfile = '" + name + ".tflite'\nweight = 1\n"
+		files[name+".tflite"] = tflitetest.New().Input(1, 8, 8, channels).Pad(0, 0, 0, 0, 0, 0, 0, 4).Bytes()
+	}
 	r, err := resolveText(t, text, files, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -371,6 +376,9 @@ func TestWarningsOfModels(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("no warning %s among\n%s", want, got)
 		}
+	}
+	if n := strings.Count(got, "of its group"); n != 3 { // b with a, c with a and with b
+		t.Errorf("%d pairs share layers, want 3:\n%s", n, got)
 	}
 	if got := Problems(r.WarningsOf(apart(r))).Error(); strings.Contains(got, "of its group") {
 		t.Errorf("models of different groups share nothing:\n%s", got)

@@ -202,6 +202,15 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
   warm, steady          a call that finds its cached bytes on the device
   cold                  a call that loads first
   expected              the mean over calls, weighted with loads/call
+  predicted, simulated  by the formulas of the cost model; counted while calls
+                        were played one by one
+  P50, P90, P99, MAX    that many of 100 calls take at most so long; the longest
+  +-                    half the width of the 95 % interval of a mean
+  sent/call             bytes over the bus in a call, on average
+  busy, overloaded      share of time in which the device works; calls arrive
+                        faster than it answers, and pile up
+  wait                  time from the arrival of a call to its start
+  trace                 recorded calls, one a line
   "+ compute"           the times leave out the computation itself and the
                         host's work, which no plan changes
   pool                  the device's memory for parameters: 16 tiles of 2048
@@ -225,7 +234,7 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
 
 Certainty, of rules: exact (reproduced from real compiled files), strong
 (several independent sources agree), heuristic (a guess with known misses),
-unknown. Source, of numbers: measured or modelled.
+unknown. Source, of numbers: measured, modelled or simulated.
 
 Units: 1 KiB = 1024 B, 1 MiB = 1024 KiB; 1 MB/s = 1000 bytes per ms; ms and s
 are milliseconds and seconds; 10/s, 10/min and 10/h are calls per second, minute

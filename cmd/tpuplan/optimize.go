@@ -28,8 +28,10 @@ func optimizeCommand(u *ui) *cli.Command {
 		ArgsUsage: "PLAN.toml",
 		Description: `Reads a plan file and its models, predicts what edgetpu_compiler would cache for
 every group of models and every order worth trying, and prints the best plan
-with its evidence. The decision is written to the lock beside the plan file,
-PLAN.lock.json, and with --emit as build commands.
+with its evidence. It also plans again for other values of what is not known,
+and says whether one would change the plan and what settles it; -v lists all.
+The decision is written to the lock beside the plan file, PLAN.lock.json, and
+with --emit as build commands.
 
 With --compiler given more than once it compares the plans for these releases
 and writes nothing.`,
@@ -108,18 +110,26 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
 	}
+	var err error
+	r.plan, err = planFile(c)
+	return r, err
+}
+
+// planFile is the argument of a command that takes a plan.
+func planFile(c *cli.Context) (string, error) {
 	if err := wantArgs(c, "plan file", 1, 1); err != nil {
-		return nil, err
+		return "", err
 	}
-	switch r.plan = c.Args().First(); {
-	case r.plan == "":
-		return nil, usageError("", "the name of the plan file is empty")
-	case strings.HasSuffix(r.plan, ".lock.json"):
-		return nil, usageError("give the plan file that it belongs to", "%s is a lock, not a plan", r.plan)
-	case filepath.Ext(r.plan) == ".tflite":
-		return nil, usageError("a plan file names models and how often they are called, see tpuplan help plan-file; tpuplan predict takes models", "%s is a model, not a plan", r.plan)
+	name := c.Args().First()
+	switch {
+	case name == "":
+		return "", usageError("", "the name of the plan file is empty")
+	case strings.HasSuffix(name, ".lock.json"):
+		return "", usageError("give the plan file that it belongs to", "%s is a lock, not a plan", name)
+	case filepath.Ext(name) == ".tflite":
+		return "", usageError("a plan file names models and how often they are called, see tpuplan help plan-file; tpuplan predict takes models", "%s is a model, not a plan", name)
 	}
-	return r, nil
+	return name, nil
 }
 
 func checkName(r *request) string {
@@ -152,6 +162,9 @@ func optimize(c *cli.Context, u *ui) error {
 	if err != nil {
 		return err
 	}
+	if err := checkFirmness(c.Context, u, r, planned); err != nil {
+		return err
+	}
 	return conclude(c.Context, u, r, planned)
 }
 
@@ -164,8 +177,10 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 		}
 		return nil, err
 	}
-	if err := checkOutput(r, resolved); err != nil {
-		return nil, err
+	if r.output != "-" {
+		if err := checkOutput("-o", r.output, inputsOf(r.plan, resolved)); err != nil {
+			return nil, err
+		}
 	}
 	u.done("%s: searching groups of %d models for edgetpu_compiler %s", r.plan, len(resolved.Problem.Models), version)
 	answer, err := planner.Solve(ctx, resolved.Problem, planner.Options{})
@@ -188,6 +203,23 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 		u.warn(w.Error())
 	}
 	return &view.Planned{Resolved: resolved, Plan: answer, Lock: plans.NewLock(resolved, answer)}, nil
+}
+
+// checkFirmness finds out which assumptions would change the plan. An interrupt
+// leaves it open: the plan is printed without.
+func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
+	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: how firm the plan is: %w", r.plan, err)
+	}
+	p.Checked, p.Stability = true, findings
+	for i := range findings {
+		u.done("%s: %s", r.plan, p.Finding(&findings[i]))
+	}
+	return nil
 }
 
 func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) error {
@@ -436,35 +468,6 @@ func write(u *ui, r *request, path string, lock *plans.Lock, fragment []byte) er
 	return nil
 }
 
-// replace is prepare for a path that a user gave: a link stays one and the
-// file it leads to is replaced, and what is no file, such as /dev/null, is
-// written to instead.
-func replace(path string, data []byte) (commit func() error, discard func(), err error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil: // nothing is there yet
-	case info.IsDir():
-		return nil, nil, errors.New("it is a folder")
-	case !info.Mode().IsRegular():
-		return func() error { return writeInto(path, data) }, func() {}, nil
-	default:
-		if path, err = filepath.EvalSymlinks(path); err != nil {
-			return nil, nil, err
-		}
-	}
-	return prepare(path, data)
-}
-
-// writeInto writes to a device or a pipe.
-func writeInto(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
-}
-
 // bare is a file error without operation and path, which the message has.
 func bare(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
@@ -474,26 +477,6 @@ func bare(err error) error {
 		return e.Err
 	}
 	return err
-}
-
-// checkOutput refuses an output that is one of the inputs.
-func checkOutput(r *request, p *plans.Resolved) error {
-	if r.output == "" || r.output == "-" {
-		return nil
-	}
-	inputs := map[string]string{r.plan: "the plan file", plans.LockPath(r.plan): "the lock"}
-	if p.Calibrated != nil {
-		inputs[p.Calibrated.Path] = "the calibration of the plan"
-	}
-	for _, f := range p.Files {
-		inputs[f.Path] = "a model of the plan"
-	}
-	for path, what := range inputs {
-		if sameFile(path, r.output) {
-			return usageError("choose another -o", "-o %s is %s", r.output, what)
-		}
-	}
-	return nil
 }
 
 func sameFile(a, b string) bool {

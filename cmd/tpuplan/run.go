@@ -49,7 +49,7 @@ func newApp(u *ui) *cli.App {
 		Usage: "plan which models share the memory of an Edge TPU",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no warnings, hints and notes"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say which files are written"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say what is done, found and written"},
 			&cli.StringFlag{Name: "color", Value: "auto", DefaultText: "auto", Usage: "colour `WHEN`: auto (on a terminal), always or never"},
 		},
 		Commands: []*cli.Command{
@@ -57,6 +57,7 @@ func newApp(u *ui) *cli.App {
 			compileCommand(u),
 			predictCommand(u),
 			inspectCommand(u),
+			simulateCommand(u),
 			logCommand(u),
 			calibrateCommand(u),
 			versionCommand(u),

@@ -2,12 +2,25 @@
 
 package main
 
-import "github.com/google/renameio/v2/maybe"
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
 
 func ignoreFileSizeSignal() {}
 
-// prepare only promises to write: there is no way to replace a file in one
-// step on these systems.
-func prepare(path string, data []byte) (commit func() error, discard func(), err error) {
-	return func() error { return maybe.WriteFile(path, data, 0o644) }, func() {}, nil
+// pending opens a file beside path, which takes the place of path when it is
+// complete. That takes more than one step on these systems.
+func pending(path string) (*output, error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path))
+	if err != nil {
+		return nil, err
+	}
+	discard := func() {
+		_ = file.Close()
+		_ = os.Remove(file.Name())
+	}
+	commit := func() error { return errors.Join(file.Close(), os.Rename(file.Name(), path)) }
+	return &output{Writer: file, sync: file.Sync, commit: commit, discard: discard}, nil
 }

@@ -117,7 +117,7 @@ func (u *ui) note(text string) {
 	}
 }
 
-// done reports a written file, for those who asked to hear about it.
+// done reports a step or a written file, for those who asked to hear about it.
 func (u *ui) done(format string, args ...any) {
 	if u.verbose {
 		u.message(paintNote, "note", fmt.Sprintf(format, args...))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/internal/process"
 )
 
 const (
@@ -77,7 +78,7 @@ func (w *work) execute(ctx context.Context, call *compile.Invocation) (*ending, 
 	argv := call.Argv()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = w.Dir, log, log
-	ownGroup(cmd)
+	process.OwnGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		os.Remove(log.Name()) //nolint:errcheck // an empty log
 		return nil, w.notStarted(argv[0], err)
@@ -87,8 +88,8 @@ func (w *work) execute(ctx context.Context, call *compile.Invocation) (*ending, 
 	stopped, err := w.await(ctx, cmd, waited, name)
 	// Whether it ended or was ended: nothing that it started may go on, least
 	// of all write to files that are moved into place.
-	killGroup(cmd)
-	for gone := time.Now().Add(lingering); groupLives(cmd) && time.Now().Before(gone); {
+	process.Kill(cmd)
+	for gone := time.Now().Add(lingering); process.Lives(cmd) && time.Now().Before(gone); {
 		time.Sleep(time.Millisecond)
 	}
 	if stopped != nil {
@@ -147,14 +148,14 @@ func (w *work) tooMuch(name string) *Error {
 
 // stop ends the compiler and everything that it started.
 func stop(cmd *exec.Cmd, waited <-chan error) {
-	terminateGroup(cmd)
+	process.Terminate(cmd)
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-waited:
-		killGroup(cmd)
+		process.Kill(cmd)
 	case <-timer.C:
-		killGroup(cmd)
+		process.Kill(cmd)
 		<-waited
 	}
 }

@@ -21,17 +21,19 @@ var layers = map[string][]string{
 	"compile/report":            {},
 	"compile":                   {"compile/report", "tflite"},
 	"compile/emit":              {"compile"},
-	"compile/run":               {"compile", "compile/report", "tflite"},
+	"compile/run":               {"compile", "compile/report", "internal/process", "tflite"},
 	"cost":                      {},
+	"cost/replay":               {},
 	"planner":                   {"compile", "compile/report", "cost"},
 	"internal/columns":          {},
-	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "internal/columns", "planner", "tflite"},
+	"internal/process":          {},
+	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "cost/replay", "internal/columns", "planner", "tflite"},
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {},
 	"profile/fit":               {"cost", "profile", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "planner", "plans", "profile", "profile/fit", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "internal/columns", "planner", "plans", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/fit", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import
@@ -45,11 +47,11 @@ var apart = []string{
 // outside says which packages may import a package from outside the module,
 // those named by a path and everything below it.
 var outside = map[string][]string{
-	"os/exec":                       {"compile/run"},
+	"os/exec":                       {"compile/run", "internal/process"},
 	"C":                             {},
 	"unsafe":                        {"tflite"}, // views of numbers in a file's bytes
 	"net/http":                      {},
-	"os":                            {"tflite", "plans", "compile/run", "cmd/tpuplan"},
+	"os":                            {"tflite", "plans", "compile/run", "internal/process", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
 	"gonum.org/v1/gonum":            {"profile/device", "profile/fit"},
 	"golang.org/x/term":             {"cmd/tpuplan"},

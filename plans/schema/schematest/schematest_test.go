@@ -15,6 +15,18 @@ const plan = `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "optim
 	"bound": 2, "gap": 0, "nodes": 3, "devices": [{"name": "tpu0", "groups": [{"name": "tpu0-1", "models": ["a"], "argv": ["edgetpu_compiler", "-o", "x", "a.tflite"]}]}],
 	"models": [` + model + `], "baselines": [{"name": "separate", "value": 2, "feasible": true}, {"name": "by-rate", "feasible": false}], "warnings": []}`
 
+var withStability = strings.Replace(plan, `"warnings"`, `"stability": [{"assumption": "31 to 68 rows", "unit": "rows", "low": 31, "high": 68, "assumed": 36, "plan_changes": true,
+	"changes_at_least": 49, "regret_ms": 4.2, "worst_at": 49, "better": [["a"]], "checked": "all", "values_tried": 9, "settled_by": "a compile", "settled_by_compile_of": ["a"]},
+	{"assumption": "against what is assumed, a rule", "plan_changes": false, "regret_ms": 0, "checked": "all", "values_tried": 1, "settled_by": "a compile"}], "warnings"`, 1)
+const simulation = `{"schema": "tpuplan/simulation/v1", "source": "simulated", "compiler": "16.0", "decision": "lock", "compute_included": true,
+	"workload": {"kind": "rates", "seed": 1, "calls": 2, "timed": true}, "runs": [
+	{"name": "plan", "feasible": true, "calls": 2, "loads": 1, "hits": 1, "bytes": 9, "simulated_ms": 3, "loads_per_call": 0.5,
+		"percentiles_ms": {"p50": 1, "p90": 5, "p99": 5, "max": 5, "exact": true},
+		"devices": [{"name": "tpu0", "groups": [{"name": "tpu0-1", "models": ["a", "b"]}], "utilization": "overloaded", "predicted_utilization": 0.5}],
+		"models": [{"name": "a", "device": "tpu0", "compute_included": true, "calls": 2, "loads": 1, "hits": 1, "bytes": 9},
+			{"name": "b", "device": "tpu0", "compute_included": true, "calls": 0, "loads": 0, "hits": 0, "bytes": 0}]},
+	{"name": "as-given", "feasible": false}]}`
+
 // Each kind accepts what the machine interface describes and refuses one change of it.
 func TestValidate(t *testing.T) {
 	tests := []struct {
@@ -27,6 +39,11 @@ func TestValidate(t *testing.T) {
 		{"plan", plan, `"nodes": 3,`, ``, "nodes"},
 		{"plan", plan, `tpuplan/plan/v1`, `tpuplan/plan/v2`, "tpuplan/plan/v1"},
 		{"plan", plan, `"share": 1,`, ``, "share"},
+		{"plan", withStability, `"plan_changes": true`, `"plan_changes": "yes"`, "plan_changes"},
+		{"plan", withStability, `"better": [["a"]], `, ``, "better"},
+		{"plan", withStability, `"low": 31, `, ``, "low"},
+		{"plan", withStability, `"settled_by": "a compile"`, `"settled_by": ""`, "settled_by"},
+		{"plan", withStability, `"checked": "all"`, `"checked": "well"`, "checked"},
 		{"plan", `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "infeasible", "new": 1}`, `infeasible`, `optimal`, "objective"},
 		{"plans", `{"schema": "tpuplan/plans/v1", "plans": [` + plan + `, ` + plan + `], "pinning": [{"compiler": "15.0", "value": 2, "unit": "ms_per_call", "delta": -0.5}]}`, `"optimal"`, `"good"`, "status"},
 		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "capacity_bytes": 8192, "reserved_rows": -32, "reserved_rows_source": "flag", "remaining_bytes": 0, "rule_certainty": "exact",
@@ -37,6 +54,11 @@ func TestValidate(t *testing.T) {
 			{"file": "a.tflite", "sha256": "` + strings.Repeat("0a", 32) + `", "kind": "source", "quantization": "uint8", "inputs": [], "outputs": [], "ops": []},
 			{"file": "b.tflite", "sha256": "` + strings.Repeat("0a", 32) + `", "kind": "compiled", "cached_bytes": 1, "streamed_bytes": 2, "packages": [{"token": "0x1f", "executables": [{"type": "stand_alone", "parameter_bytes": 3}]}]}],
 			"groups": [{"token": "0x1f", "files": ["b.tflite"]}]}`, `"kind": "source"`, `"kind": "compiled"`, "packages"},
+		{"simulation", simulation, `"utilization": "overloaded"`, `"utilization": 1.5`, "utilization"},
+		{"simulation", simulation, `"seed": 1, `, ``, "seed"},
+		{"simulation", simulation, `"feasible": true`, `"feasible": false`, "/runs/0"},
+		{"simulation", simulation, `"simulated_ms": 3, `, ``, "simulated_ms"},
+		{"simulation", simulation, `"source": "simulated"`, `"source": "measured"`, "source"},
 	}
 	for _, tt := range tests {
 		if err := Validate(tt.kind, []byte(tt.good)); err != nil {

@@ -21,6 +21,9 @@ type Planned struct {
 	Plan     *planner.Plan
 	Lock     *plans.Lock // the record of both
 	Next     string      // the command to run now; may be empty
+
+	Checked   bool              // Stability was found out
+	Stability []planner.Finding // which assumptions change the plan
 }
 
 type planJSON struct {
@@ -36,6 +39,7 @@ type planJSON struct {
 	Devices         []deviceJSON   `json:"devices"`
 	Models          []modelJSON    `json:"models"`
 	Baselines       []baselineJSON `json:"baselines"`
+	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
 	Warnings        []string       `json:"warnings"`
 }
 
@@ -138,6 +142,7 @@ func (p *Planned) json(schema string) planJSON {
 	for _, b := range plan.Baselines {
 		out.Baselines = append(out.Baselines, baselineJSON{b.Name, number(b.Value), b.Feasible})
 	}
+	out.Stability = p.findingsJSON()
 	for _, w := range p.Resolved.WarningsOf(p.Plan) {
 		out.Warnings = append(out.Warnings, w.Error())
 	}
@@ -184,9 +189,12 @@ func (p *Planned) compiled(g *planner.Group) *plans.CompiledFile {
 }
 
 // names are the models of a group in command-line order.
-func (p *Planned) names(g *planner.Group) []string {
-	names := make([]string, len(g.Models))
-	for i, m := range g.Models {
+func (p *Planned) names(g *planner.Group) []string { return p.namesOf(g.Models) }
+
+// namesOf are the names of models.
+func (p *Planned) namesOf(models []int) []string {
+	names := make([]string, len(models))
+	for i, m := range models {
 		names[i] = p.Resolved.Problem.Models[m].Name
 	}
 	return names
@@ -214,30 +222,43 @@ func Plan(p *Planned, s Style) []byte {
 // headline is the answer in one line: which models together, what a call
 // takes, what that is worth, as much of it as fits.
 func (p *Planned) headline(s Style) string {
-	var groups, alone []string
-	for d := range p.Plan.Devices {
-		for g := range p.Plan.Devices[d].Groups {
-			names := p.names(&p.Plan.Devices[d].Groups[g])
-			if len(names) == 1 {
-				alone = append(alone, names[0])
-			} else {
-				groups = append(groups, strings.Join(names, " + "))
-			}
-		}
-	}
-	number := len(groups) + len(alone)
-	if len(alone) > 0 {
-		groups = append(groups, strings.Join(alone, ", ")+" alone")
-	}
-	names := strings.Join(groups, ", ") + ": "
+	groups := p.groups()
+	names := p.inWords(groups) + ": "
 	value, worth := p.value(p.Plan.Value), p.against("separate")
-	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(number, "group"))
+	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
 	for _, line := range []string{names + value + worth, names + value, counts + value + worth} {
 		if columns.Width(line) <= s.Width {
 			return line
 		}
 	}
 	return counts + value
+}
+
+// groups are the plan's groups of models (indexes) in command-line order.
+func (p *Planned) groups() [][]int {
+	var groups [][]int
+	for d := range p.Plan.Devices {
+		for g := range p.Plan.Devices[d].Groups {
+			groups = append(groups, p.Plan.Devices[d].Groups[g].Models)
+		}
+	}
+	return groups
+}
+
+// inWords says which models are compiled together.
+func (p *Planned) inWords(groups [][]int) string {
+	var together, alone []string
+	for _, g := range groups {
+		if names := p.namesOf(g); len(names) == 1 {
+			alone = append(alone, names[0])
+		} else {
+			together = append(together, strings.Join(names, " + "))
+		}
+	}
+	if len(alone) > 0 {
+		together = append(together, strings.Join(alone, ", ")+" alone")
+	}
+	return strings.Join(together, ", ")
 }
 
 // value prints an objective value with its unit.
@@ -271,7 +292,7 @@ func (p *Planned) against(name string) string {
 		if b.Name != name || !b.Feasible || p.Plan.Value <= 0 || len(p.Plan.Models) == 1 {
 			continue
 		}
-		least := 1 + tie // in time; bytes do not vary from call to call
+		least := 1 + planner.Tie // in time; bytes do not vary from call to call
 		if p.Resolved.Problem.Objective == planner.ByteHits {
 			least = 1.005
 		}
@@ -416,7 +437,7 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	for _, source := range slices.Sorted(maps.Keys(bySource)) {
 		text := source + " for " + list(bySource[source], len(p.Plan.Models))
-		if own := p.Resolved.Plan.Compiler.Version; source == "measured" && own != p.Resolved.Version {
+		if own := p.Resolved.Plan.Compiler.Version; source != "modelled" && own != p.Resolved.Version {
 			text += fmt.Sprintf(" with %s, and corrected by a heuristic count of instruction bytes", own)
 		}
 		if source == "modelled" {
@@ -426,6 +447,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	paragraph(b, s, "      ", "times: "+strings.Join(times, "; "))
 	if text := p.calibration(); text != "" {
+		paragraph(b, s, "      ", text)
+	}
+	if text := p.firmness(); text != "" {
 		paragraph(b, s, "      ", text)
 	}
 }
@@ -457,10 +481,6 @@ type pinningJSON struct {
 	Unit     string `json:"unit"`
 	Delta    number `json:"delta"`
 }
-
-// tie is the share by which plans may differ and still be equally good: calls
-// measured again on real hardware agree to some 1.6 %.
-const tie = 0.02
 
 // weakest is how sure the least known split of a plan is.
 func (p *Planned) weakest() string {
@@ -514,7 +534,7 @@ func Compare(c *Comparison, s Style) []byte {
 	var b bytes.Buffer
 	best := c.best()
 	headline := fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, best.value(best.Plan.Value))
-	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+tie) }) {
+	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+planner.Tie) }) {
 		headline = fmt.Sprintf("a tie of all %d releases: %s", len(c.Plans), best.value(best.Plan.Value))
 	}
 	for i := range c.Plans {
@@ -522,8 +542,8 @@ func Compare(c *Comparison, s Style) []byte {
 		if own.Resolved.Version != c.Own || own == best {
 			continue
 		}
-		if own.Plan.Value <= best.Plan.Value*(1+tie) {
-			headline = fmt.Sprintf("stay with edgetpu_compiler %s: %s, none is better by %s", c.Own, own.value(own.Plan.Value), percent(tie))
+		if own.Plan.Value <= best.Plan.Value*(1+planner.Tie) {
+			headline = fmt.Sprintf("stay with edgetpu_compiler %s: %s, none is better by %s", c.Own, own.value(own.Plan.Value), percent(planner.Tie))
 			break
 		}
 		worth := own.number(own.Plan.Value-best.Plan.Value) + " less than " + c.Own.String()
@@ -570,7 +590,7 @@ func Compare(c *Comparison, s Style) []byte {
 	if !best.computeIncluded() {
 		paragraph(&b, s, "", "Times leave out compute, which no plan changes. Releases also differ in instruction bytes, of which only a heuristic count is known: small differences prove nothing.")
 	}
-	paragraph(&b, s, "", "Less than "+percent(tie)+" apart is a tie: so much do real calls vary. SPLIT is how sure the least known split of a release is.")
+	paragraph(&b, s, "", "Less than "+percent(planner.Tie)+" apart is a tie: so much do real calls vary. SPLIT is how sure the least known split of a release is.")
 	paragraph(&b, s, "", "Nothing was written. To pin a release, set version in the plan's [compiler] table.")
 	return b.Bytes()
 }

@@ -9,20 +9,6 @@ import (
 	"syscall"
 )
 
-// ownGroup makes the compiler the leader of a process group, so that whatever
-// it starts can be ended with it, and so that an interrupt from the keyboard
-// reaches this process alone, which then decides.
-func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = groupAttributes() }
-
-// terminateGroup asks all processes of the group to end.
-func terminateGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-
-// killGroup ends what is left of the group, if anything is.
-func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-
-// groupLives reports whether a process of the group is left.
-func groupLives(cmd *exec.Cmd) bool { return syscall.Kill(-cmd.Process.Pid, 0) == nil }
-
 // lockFolder keeps a second run out of an output folder. The lock ends with
 // this process, however it ends.
 func lockFolder(dir string) (unlock func(), err error) {

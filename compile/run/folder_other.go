@@ -2,20 +2,7 @@
 
 package run
 
-import (
-	"os"
-	"os/exec"
-)
-
-// There are no process groups to end here, only the compiler itself.
-
-func ownGroup(*exec.Cmd) {}
-
-func terminateGroup(cmd *exec.Cmd) { killGroup(cmd) }
-
-func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
-
-func groupLives(*exec.Cmd) bool { return false }
+import "os"
 
 func lockFolder(string) (unlock func(), err error) { return func() {}, nil }
 

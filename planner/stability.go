@@ -1,0 +1,424 @@
+package planner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+)
+
+// Tie is the share by which plans may differ and still be equally good: calls
+// measured again on real hardware agree to some 1.6 %.
+const Tie = 0.02
+
+// Assumption is something that a Problem takes for granted and that may be
+// otherwise: a quantity that lies somewhere between Low and High, or a rule
+// that may be another one. [Stability] says whether that would change the plan.
+type Assumption struct {
+	// Sentence says what is assumed of a quantity, given an amount with its
+	// unit ("at least 212 rows"); of a rule it says the alternative.
+	Sentence func(amount string) string
+	Unit     string // of the values: "rows", "times", "MB/s"; "" for a rule, which has no values
+
+	// Low and High are the least and the most that the quantity may be,
+	// Assumed what the problem takes it for, Step how finely it is
+	// varied, from Low on. All are 0 for a rule.
+	Low, High, Assumed, Step float64
+
+	// Linear says that the value of every plan is linear in the quantity or in
+	// its inverse. Then the ends of the range decide about all of it: the best value of
+	// any plan is concave, so what another plan gains is convex.
+	Linear bool
+
+	// Change makes a problem the one that has this value (1 for a rule's
+	// alternative). It may set what p and p.Models hold, but must
+	// replace, not change, what these point to. It may be called from several goroutines.
+	Change func(p *Problem, value float64)
+
+	// SettledBy is the single compile or measurement that would settle it;
+	// Models are the models (indexes, in command-line order) of that compile, nil if it is
+	// none.
+	SettledBy string
+	Models    []int
+}
+
+// Checked says how far a range was searched.
+type Checked string
+
+// How far a range was searched.
+const (
+	CheckedAll   Checked = "all"   // every value is decided
+	CheckedSome  Checked = "some"  // the values tried are decided, others between them were not tried
+	CheckedEarly Checked = "early" // the search ended before it could prove that no plan is better
+)
+
+// Finding is what an [Assumption] means for a plan.
+type Finding struct {
+	*Assumption
+	// PlanChanges: for some value another plan beats this one by more than [Tie].
+	PlanChanges bool
+	// Regret is how much more the plan costs than the best one, in the unit of
+	// the objective, where that is most, which is at Worst. Differences within a
+	// tie are not searched to the end, so of a plan that stays it says at most that.
+	Regret float64
+	Worst  float64
+	Better [][]int // the groups that are best there, as Evaluate takes them; nil unless the plan changes
+	// AtLeast and AtMost are the values above and below the assumed one from
+	// which the plan changes; nil where it does not. Patchy means that it does not for all values beyond.
+	AtLeast, AtMost *float64
+	Patchy          bool
+	Tried           int // values for which the best plan was sought
+	Checked         Checked
+}
+
+// Limits of a check. DefaultStabilityNodes is the node budget of one value;
+// it is smaller than that of a plan because there are many values.
+const (
+	DefaultStabilityNodes = 50_000
+	leastValues           = 9   // of a range in which every value may behave in its own way
+	groupValues           = 256 // more, as long as values x groups of all models stay below this
+)
+
+// Stability says which of the assumptions would change a plan, one finding for
+// each, in their order. Each is varied alone, while everything else is as the
+// problem assumes. For every value tried the best plan is sought anew, and
+// what it is better than the given decision is the regret; the decision
+// changes if that exceeds [Tie], as a share of the best plan's value.
+//
+// Where values may behave in their own way (how many rows are reserved: the
+// compiler's choice is not monotone) some are tried, the ends among them, and the nearest
+// change is then found by bisection. A problem of one model leaves
+// nothing to decide: there are no findings.
+//
+// Options.NodeBudget limits the search for one value, 0 is
+// DefaultStabilityNodes; Checked says where that was too little, and
+// always so where there are more models than are planned exactly. The error is one
+// of [Problem.Validate], of the plan or of the context.
+func Stability(ctx context.Context, p *Problem, plan *Plan, o Options, list []Assumption) ([]Finding, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	var groups [][]int
+	for _, d := range plan.Devices {
+		for _, g := range d.Groups {
+			groups = append(groups, g.Models)
+		}
+	}
+	if _, err := Evaluate(p, groups); err != nil {
+		return nil, fmt.Errorf("the plan to check: %w", err)
+	}
+	if len(p.Models) == 1 {
+		return nil, nil
+	}
+	if o.NodeBudget <= 0 {
+		o.NodeBudget = DefaultStabilityNodes
+	}
+	findings, errs := make([]Finding, len(list)), make([]error, len(list))
+	var next atomic.Int64
+	var running sync.WaitGroup
+	// Neither the number of workers nor what they remember changes an answer.
+	for range min(len(list), runtime.GOMAXPROCS(0)) {
+		running.Go(func() {
+			remembered := newMemory()
+			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
+				v := &varying{ctx: ctx, problem: p, groups: groups, options: o, memory: remembered, Assumption: &list[i], tried: map[int]trial{}}
+				findings[i], errs[i] = v.find(plan.Certificate.Status == Optimal)
+			}
+		})
+	}
+	running.Wait()
+	return findings, errors.Join(append(errs, ctx.Err())...)
+}
+
+// varying is one assumption while it is varied. Values are numbered from Low
+// in steps.
+type varying struct {
+	*Assumption
+	ctx     context.Context
+	problem *Problem
+	groups  [][]int
+	options Options
+	memory  *memory
+	tried   map[int]trial
+}
+
+// trial is what one value came to.
+type trial struct {
+	changes bool
+	regret  float64
+	better  [][]int
+	early   bool // a better plan may have been missed
+}
+
+// last is the number of the largest value.
+func (v *varying) last() int {
+	if v.Step <= 0 {
+		return 0
+	}
+	return max(0, int(math.Round((v.High-v.Low)/v.Step)))
+}
+
+// assumed is the number of the assumed value; no value of a rule is.
+func (v *varying) assumed() int {
+	if v.Unit == "" {
+		return -1
+	}
+	return int(math.Round((v.Assumed - v.Low) / v.Step))
+}
+
+func (v *varying) value(k int) float64 {
+	if v.Unit == "" {
+		return 1
+	}
+	return v.Low + float64(float64(k)*v.Step)
+}
+
+// find tries values and says what they mean.
+func (v *varying) find(optimal bool) (Finding, error) {
+	f := Finding{Assumption: v.Assumption, Worst: v.Assumed, Checked: CheckedAll}
+	// Of a plan that is not known to be best at the assumed value no convexity tells anything.
+	linear := v.Linear && optimal && v.straight()
+	last, assumed := v.last(), v.assumed()
+	points := []int{0, last}
+	if !linear {
+		gaps := min(last, max(leastValues, groupValues>>len(v.problem.Models))-1)
+		for i := 1; i < gaps; i++ {
+			points = append(points, i*last/gaps)
+		}
+	}
+	for i, k := range points {
+		if k == assumed {
+			continue
+		}
+		x, err := v.try(k)
+		if err != nil {
+			return f, err
+		}
+		if x.early && i > 0 {
+			break // more values would take as long and prove as little
+		}
+	}
+	var err error
+	if f.AtLeast, err = v.nearest(assumed, 1); err == nil {
+		f.AtMost, err = v.nearest(assumed, -1)
+	}
+	if err != nil {
+		return f, err
+	}
+	f.Tried = len(v.tried)
+	if !linear && f.Tried < last {
+		f.Checked = CheckedSome
+	}
+	for _, k := range slices.Sorted(maps.Keys(v.tried)) {
+		x, value := v.tried[k], v.value(k)
+		if x.early {
+			f.Checked = CheckedEarly
+		}
+		beyond := f.AtLeast != nil && value > *f.AtLeast || f.AtMost != nil && value < *f.AtMost
+		f.Patchy = f.Patchy || beyond && !x.changes
+		if x.changes && !f.PlanChanges || x.changes == f.PlanChanges && x.regret > f.Regret {
+			f.PlanChanges, f.Regret, f.Worst, f.Better = x.changes, x.regret, value, x.better
+		}
+	}
+	return f, nil
+}
+
+// straight reports that loads hide behind nothing: then times are linear in rates.
+func (v *varying) straight() bool {
+	return !slices.ContainsFunc(v.problem.Models, func(m Model) bool { return m.Call.OverlapMS > 0 })
+}
+
+// nearest narrows down the value nearest to the assumed one at which the plan
+// changes, above it (side 1) or below (-1); nil if no value tried there changes it.
+func (v *varying) nearest(assumed, side int) (*float64, error) {
+	if v.Unit == "" {
+		return nil, nil
+	}
+	known := slices.Sorted(maps.Keys(v.tried))
+	if side < 0 {
+		slices.Reverse(known)
+	}
+	stays, changes := assumed, -1
+	for _, k := range known {
+		if (k-assumed)*side <= 0 {
+			continue
+		}
+		if v.tried[k].changes {
+			changes = k
+			break
+		}
+		stays = k
+	}
+	if changes < 0 {
+		return nil, nil
+	}
+	for (changes-stays)*side > 1 {
+		middle := (stays + changes) / 2
+		x, err := v.try(middle)
+		if err != nil {
+			return nil, err
+		}
+		if x.changes {
+			changes = middle
+		} else {
+			stays = middle
+		}
+	}
+	value := v.value(changes)
+	return &value, nil
+}
+
+// try seeks the best plan for one value.
+func (v *varying) try(k int) (trial, error) {
+	if x, ok := v.tried[k]; ok {
+		return x, nil
+	}
+	if err := v.ctx.Err(); err != nil {
+		return trial{}, err
+	}
+	p := *v.problem
+	p.Models = slices.Clone(p.Models)
+	v.Change(&p, v.value(k))
+	if err := p.Validate(); err != nil {
+		return trial{}, fmt.Errorf("%s: %w", v.Range(), err)
+	}
+	x := v.compare(&p)
+	v.tried[k] = x
+	return x, nil
+}
+
+// sameInvocations reports that invocations of a changed problem with the same
+// models and reserve are those of the problem itself.
+func (v *varying) sameInvocations(p *Problem) bool {
+	for i := range p.Models {
+		a, b := &p.Models[i].Load, &v.problem.Models[i].Load
+		same := len(a.Parts) == len(b.Parts) && (len(a.Parts) == 0 || &a.Parts[0] == &b.Parts[0])
+		if !same || a.Streamed != b.Streamed || a.Content != b.Content {
+			return false
+		}
+	}
+	return p.Version == v.problem.Version
+}
+
+// sameCosts reports that a changed problem differs in nothing but reserved rows
+// from the problem itself, given the same invocations.
+func (v *varying) sameCosts(p *Problem) bool {
+	for i := range p.Models {
+		a, b := p.Models[i], v.problem.Models[i]
+		if a.Call != b.Call || a.Share != b.Share || a.Group != b.Group || !slices.Equal(a.Before, b.Before) {
+			return false
+		}
+	}
+	return p.Objective == v.problem.Objective && p.Process == nil && v.problem.Process == nil // processes cannot be compared
+}
+
+// compare puts the decision against the best plan of a problem.
+func (v *varying) compare(p *Problem) trial {
+	f := newField(p)
+	if v.sameInvocations(p) {
+		f.memory = v.memory
+		if v.sameCosts(p) {
+			f.bounds = v.memory.bounds
+		}
+	}
+	number := make([]int, f.n)
+	for i, at := range f.at {
+		number[at] = i
+	}
+	s := &search{ctx: v.ctx, f: f, off: v.options.Off, budget: v.options.NodeBudget, pruned: map[string]int64{}}
+	kept := make([]float64, 0, len(v.groups))
+	for _, group := range v.groups {
+		order := make([]int, len(group))
+		for i, m := range group {
+			order[i] = number[m]
+		}
+		s.keep = append(s.keep, order)
+		kept = append(kept, f.groupCost(order))
+	}
+	value := sum(kept)
+	// A plan below the target is better by more than a tie.
+	s.target = value / (1 + Tie)
+	if value <= 0 {
+		return trial{} // nothing costs less than nothing
+	}
+	var a answer
+	if f.n <= v.options.maxExact() {
+		a = s.exact()
+	} else {
+		a = s.improve()
+	}
+	best := make([]float64, 0, len(a.groups))
+	for _, order := range a.groups {
+		best = append(best, f.groupCost(order))
+	}
+	x, now := trial{}, sum(best)
+	if below(now, value) {
+		x.regret, x.changes = value-now, below(now, s.target)
+	}
+	// the search of many models never ends by itself with a proof
+	x.early = (s.limit != "" || s.ties || f.n > v.options.maxExact()) && below(a.bound, min(now, s.target))
+	if x.changes {
+		for _, order := range a.groups {
+			group := make([]int, len(order))
+			for i, m := range order {
+				group[i] = f.at[m]
+			}
+			x.better = append(x.better, group)
+		}
+	}
+	return x
+}
+
+// Range is the assumption in words: "181 to 337 rows of every tile are
+// reserved for face".
+func (a *Assumption) Range() string {
+	if a.Unit == "" {
+		return "against what is assumed, " + a.Sentence("")
+	}
+	return a.with("%s to %s", a.Low, a.High)
+}
+
+// with is the sentence about some values.
+func (a *Assumption) with(format string, values ...float64) string {
+	words := make([]any, len(values))
+	for i, x := range values {
+		words[i] = quantity(x)
+	}
+	return a.Sentence(fmt.Sprintf(format, words...) + " " + a.Unit)
+}
+
+// Condition says when the plan changes, in words: "at least 212 rows of every
+// tile are reserved for face". It is empty if nothing changes the plan.
+func (f *Finding) Condition() string {
+	text := ""
+	switch {
+	case !f.PlanChanges:
+		return ""
+	case f.AtMost != nil && f.AtLeast != nil:
+		text = f.with("at most %s or at least %s", *f.AtMost, *f.AtLeast)
+	case f.AtMost != nil:
+		text = f.with("at most %s", *f.AtMost)
+	case f.AtLeast != nil:
+		text = f.with("at least %s", *f.AtLeast)
+	default:
+		text = f.Sentence("")
+	}
+	if f.Patchy {
+		text += " (not for every such value)"
+	}
+	return text
+}
+
+// quantity writes a value as people read it, with four digits or all before the point.
+func quantity(x float64) string {
+	if math.Abs(x) >= 1000 {
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(x, 'g', 4, 64)
+}

@@ -1,0 +1,340 @@
+package plans
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/cost"
+	"github.com/tpuplan/tpuplan/planner"
+)
+
+// How far what is not measured may be off.
+const (
+	linkLow, linkHigh = 0.8, 1.2 // of a link's rate: hosts of a kind differ by as much
+	// Streaming a convolution was seen to take 2 to 8 times as long as its bytes
+	// take to cross the link; fully connected layers stream at the link's rate.
+	slopeLow, slopeHigh = 1, 8
+	slopeStep           = 0.1
+)
+
+// Assumptions lists what the plan takes for granted, with the ranges in which
+// it may lie and what would settle each, for [planner.Stability]: rows
+// reserved for models whose rows are estimates, sizes of ops without a proven rule, an
+// allocation rule that is not exact, what streaming convolutions costs, and the
+// rate of a link that nobody measured. What cannot matter is left out: of one model
+// that is not compiled already there is one plan, where everything fits no convolution is streamed. Models of one file
+// are one case, for they share what is not known. The order is that of these kinds and of names.
+func (r *Resolved) Assumptions(answer *planner.Plan) []planner.Assumption {
+	free := 0
+	for i := range r.Problem.Models {
+		if !r.Problem.Models[i].Compiled {
+			free++
+		}
+	}
+	if free < 2 {
+		return nil
+	}
+	var list []planner.Assumption
+	files := r.distinct()
+	for _, same := range files {
+		list = append(list, r.reserveAssumption(same)...)
+	}
+	for _, same := range files {
+		list = append(list, r.sizeAssumptions(same)...)
+	}
+	list = append(list, r.ruleAssumption(answer)...)
+	if r.Problem.Objective == planner.Time {
+		list = append(list, r.slopeAssumptions(files, answer)...)
+		list = append(list, r.linkAssumption()...)
+	}
+	return list
+}
+
+// distinct groups the models (indexes, by name) by what is known of them: the file
+// and the reserved rows.
+func (r *Resolved) distinct() [][]int {
+	byName := make([]int, len(r.Files))
+	for i := range byName {
+		byName[i] = i
+	}
+	r.sortByName(byName)
+	type known struct {
+		sha     string
+		reserve compile.Reserve
+	}
+	number := map[known]int{}
+	var groups [][]int
+	for _, i := range byName {
+		key := known{r.Files[i].SHA256, r.Files[i].Reserve}
+		at, seen := number[key]
+		if !seen {
+			at = len(groups)
+			number[key] = at
+			groups = append(groups, nil)
+		}
+		groups[at] = append(groups[at], i)
+	}
+	return groups
+}
+
+func (r *Resolved) sortByName(models []int) {
+	slices.SortFunc(models, func(a, b int) int { return cmp.Compare(r.Files[a].Name, r.Files[b].Name) })
+}
+
+// names lists models by name.
+func (r *Resolved) names(models []int) string {
+	names := make([]string, len(models))
+	for k, i := range models {
+		names[k] = r.Files[i].Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// alone is the compile that tells what is not known of a model's file.
+func (r *Resolved) alone(model int) (settledBy string, models []int) {
+	return fmt.Sprintf("one real compile of %s alone", r.Files[model].Name), []int{model}
+}
+
+func (r *Resolved) reserveAssumption(same []int) []planner.Assumption {
+	reserve := r.Files[same[0]].Reserve
+	if !reserve.Estimate() || reserve.Low == reserve.High {
+		return nil
+	}
+	names := r.names(same)
+	settledBy, models := r.alone(same[0])
+	return []planner.Assumption{{
+		Sentence: func(rows string) string { return fmt.Sprintf("%s of every tile are reserved for %s", rows, names) },
+		Unit:     "rows",
+		Low:      float64(reserve.Low), High: float64(reserve.High), Assumed: float64(reserve.Rows), Step: 1,
+		Change: func(p *planner.Problem, rows float64) {
+			for _, i := range same {
+				p.Models[i].Reserved = int(math.Round(rows))
+			}
+		},
+		SettledBy: settledBy, Models: models,
+	}}
+}
+
+// sizeAssumptions are one for each range that the sizes of a file's heuristic ops have.
+func (r *Resolved) sizeAssumptions(same []int) []planner.Assumption {
+	analysis := r.Files[same[0]].Analysis
+	type span struct{ low, high float64 }
+	rangeOf := func(part *compile.Part) span {
+		low, high := compile.SizeRange(analysis.Ops[part.Op].Name, part.Certainty)
+		return span{low, high}
+	}
+	var spans []span
+	ops := map[span][]string{}
+	for i := range analysis.Load.Parts {
+		part := &analysis.Load.Parts[i]
+		x := rangeOf(part)
+		if x.low == x.high || part.Bytes == 0 {
+			continue
+		}
+		if ops[x] == nil {
+			spans = append(spans, x)
+		}
+		if name := analysis.Ops[part.Op].Name; !slices.Contains(ops[x], name) {
+			ops[x] = append(ops[x], name)
+		}
+	}
+	var list []planner.Assumption
+	for _, x := range spans {
+		what := fmt.Sprintf("holding the heuristic %s of %s", strings.Join(ops[x], ", "), r.names(same))
+		settledBy, models := r.alone(same[0])
+		list = append(list, planner.Assumption{
+			Sentence: func(times string) string { return fmt.Sprintf("%s takes %s the memory counted", what, times) },
+			Unit:     "times",
+			Low:      x.low, High: x.high, Assumed: 1, Step: (x.high - x.low) / sizeSteps,
+			Change: func(p *planner.Problem, times float64) {
+				for _, i := range same {
+					parts := slices.Clone(p.Models[i].Load.Parts)
+					for k := range parts {
+						if rangeOf(&parts[k]) == x {
+							parts[k] = parts[k].Scaled(times)
+						}
+					}
+					p.Models[i].Load.Parts = parts
+				}
+			},
+			SettledBy: settledBy, Models: models,
+		})
+	}
+	return list
+}
+
+// sizeSteps is how many steps a range of sizes has; once the size is one of them.
+const sizeSteps = 40
+
+// ruleAssumption is the other rule by which partitioned ops may go to tiles,
+// where the release's own was not seen often enough.
+func (r *Resolved) ruleAssumption(answer *planner.Plan) []planner.Assumption {
+	partitioned := slices.ContainsFunc(r.Problem.Models, func(m planner.Model) bool {
+		return slices.ContainsFunc(m.Load.Parts, func(p compile.Part) bool { return p.Groups > 0 })
+	})
+	if compile.AllocatorCertainty(r.Version, len(r.Problem.Models)) == report.Exact || !partitioned {
+		return nil
+	}
+	other, does := compile.V1_0, "puts each group of a partitioned op on a tile of its own, as 1.0 does"
+	if r.Version == compile.V1_0 {
+		other, does = compile.V2_1, "puts the groups of a partitioned op on the first tile with room, as 2.1 does"
+	}
+	models := r.toldApart(answer, other)
+	return []planner.Assumption{{
+		Sentence:  func(string) string { return fmt.Sprintf("compiler %s %s", r.Version, does) },
+		Change:    func(p *planner.Problem, _ float64) { p.Version = other },
+		SettledBy: fmt.Sprintf("one real compile of %s in this order", r.names(models)),
+		Models:    models,
+	}}
+}
+
+// toldApart is an invocation that the two rules split in different ways: the first
+// such group of the plan, else all models that can be compiled, as they are listed.
+func (r *Resolved) toldApart(answer *planner.Plan, other compile.Version) []int {
+	for _, d := range answer.Devices {
+		for _, g := range d.Groups {
+			if g.Known {
+				continue
+			}
+			loads := make([]*compile.Load, len(g.Models))
+			for k, i := range g.Models {
+				loads[k] = &r.Problem.Models[i].Load
+			}
+			own, others := compile.Allocate(r.Version, g.Reserved, loads), compile.Allocate(other, g.Reserved, loads)
+			if !slices.EqualFunc(own, others, func(a, b compile.Split) bool { return slices.Equal(a.InCache, b.InCache) }) {
+				return g.Models
+			}
+		}
+	}
+	var all []int
+	for i := range r.Problem.Models {
+		if !r.Problem.Models[i].Compiled {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// slopeAssumptions are one for every file with convolutions, and one for all
+// of them together: nets of one host are slow for the same reason. Of more models
+// than are planned exactly only the latter is tried.
+func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []planner.Assumption {
+	rows, reserved := 0, 0
+	for i := range r.Problem.Models {
+		for _, part := range r.Problem.Models[i].Load.Parts {
+			rows += part.Rows
+		}
+		reserved = max(reserved, r.Files[i].Reserve.High)
+	}
+	if rows <= compile.PoolRows(reserved) {
+		return nil // wherever an op stands in the list, there is room for it
+	}
+	slope := func(same []int, what, settledBy string) planner.Assumption {
+		return planner.Assumption{
+			Sentence: func(times string) string {
+				return fmt.Sprintf("streaming a convolution%s takes %s as long as sending it", what, times)
+			},
+			Unit: "times",
+			Low:  slopeLow, High: r.steepest(same), Assumed: slopeLow, Step: slopeStep, Linear: true,
+			Change: func(p *planner.Problem, times float64) {
+				for _, i := range same {
+					call := &p.Models[i].Call
+					call.StallSlope = min(times, r.steepest([]int{i})) - 1
+					// a warm call alone takes what was measured, whatever the slope is
+					call.FixedMS = max(0, call.FixedMS-call.Stall(r.Files[i].stalledAlone))
+				}
+			},
+			SettledBy: settledBy,
+		}
+	}
+	var list []planner.Assumption
+	var all []int
+	for _, same := range files {
+		m := &r.Problem.Models[same[0]]
+		if m.Load.Broadcast() == 0 || m.Call.StallSlope > 0 || r.slopeKnown(same[0]) || r.steepest(same) == slopeLow {
+			continue
+		}
+		all = append(all, same...)
+		list = append(list, slope(same, " of "+r.names(same), fmt.Sprintf("a profile of %s at two splits", r.Files[same[0]].Name)))
+	}
+	if len(list) < 2 {
+		return list
+	}
+	r.sortByName(all)
+	// the model that streams most tells most
+	heaviest := slices.MaxFunc(all, func(a, b int) int {
+		weight := func(i int) float64 {
+			return r.Problem.Models[i].Share * float64(answer.Models[i].Split.StreamedBroadcast)
+		}
+		return cmp.Or(cmp.Compare(weight(a), weight(b)), cmp.Compare(r.Files[b].Name, r.Files[a].Name))
+	})
+	what := " of any of " + r.names(all)
+	if len(all) == len(r.Problem.Models) {
+		what = ""
+	}
+	together := slope(all, what, fmt.Sprintf("a profile of %s at two splits", r.Files[heaviest].Name))
+	if len(r.Problem.Models) > planner.DefaultMaxExact {
+		return []planner.Assumption{together}
+	}
+	return append([]planner.Assumption{together}, list...)
+}
+
+// steepest is the most that streaming convolutions of any of the models can take,
+// in transfer times. A warm call that was measured while some were streamed bounds it: they took no longer than all of it.
+func (r *Resolved) steepest(models []int) float64 {
+	steepest := float64(slopeLow)
+	for _, i := range models {
+		most := float64(slopeHigh)
+		if stalled := r.Files[i].stalledAlone; stalled > 0 {
+			call := &r.Problem.Models[i].Call
+			most = min(most, 1+call.FixedMS*call.BytesPerMS/float64(stalled))
+		}
+		steepest = max(steepest, slopeLow+slopeStep*math.Floor((most-slopeLow)/slopeStep))
+	}
+	return steepest
+}
+
+// linkAssumption is the rate of a built-in link, for the models that have no rate of
+// their own. A link table is the user's own figure.
+func (r *Resolved) linkAssumption() []planner.Assumption {
+	device := r.Plan.Devices[0]
+	if r.Calibrated != nil && r.Calibrated.Load.Known() {
+		return nil
+	}
+	device.Link = r.Link(0)
+	if builtin, err := cost.BuiltinLink(device.Link.Name); err != nil || builtin != device.Link {
+		return nil
+	}
+	var models []int
+	for i := range r.Problem.Models {
+		if !r.Problem.Models[i].Call.Measured {
+			models = append(models, i)
+		}
+	}
+	if len(models) == 0 {
+		return nil
+	}
+	rate := device.Link.BytesPerMS / 1000
+	return []planner.Assumption{{
+		Sentence: func(amount string) string {
+			return fmt.Sprintf("the link of %s (%s) carries %s", device.Name, device.Link.Name, amount)
+		},
+		Unit: "MB/s",
+		Low:  linkLow * rate, High: linkHigh * rate, Assumed: rate, Step: rate / 100, Linear: true,
+		Change: func(p *planner.Problem, now float64) {
+			for _, i := range models {
+				call := &p.Models[i].Call
+				call.BytesPerMS *= now / rate
+				if !call.ComputeIncluded { // a measured time has no part that is known to be transfer
+					call.FixedMS *= rate / now
+				}
+			}
+		},
+		SettledBy: "one measurement of the link: steady and cold of any of its models, compiled alone",
+	}}
+}
