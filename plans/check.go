@@ -83,7 +83,12 @@ func (d *decoder) devices(p *Plan, raw any) {
 		}
 		var name labelValue
 		var link linkValue
-		keys := []key{{name: "name", into: &name, required: true}, {name: "link", into: &link, required: true, meant: []string{"bus", "usb"}}}
+		var calibration pathValue
+		keys := []key{
+			{name: "name", into: &name, required: true},
+			{name: "link", into: &link, required: true, meant: []string{"bus", "usb"}},
+			{name: "calibration", into: &calibration, meant: []string{"calibrated", "profile"}},
+		}
 		if table, ok := raw.(map[string]any); ok {
 			if settings, ok := table["link"].(map[string]any); ok {
 				keys[1].into = nil
@@ -91,7 +96,7 @@ func (d *decoder) devices(p *Plan, raw any) {
 			}
 		}
 		d.table(at, raw, keys)
-		p.Devices = append(p.Devices, Device{Name: string(name), Link: cost.Link(link)})
+		p.Devices = append(p.Devices, Device{Name: string(name), Link: cost.Link(link), Calibration: string(calibration)})
 	})
 	if seen == 0 && raw == nil {
 		d.keyProblem(nil, "the plan has no [[device]]", `add [[device]] with name = "tpu0" and link = "usb3"`)

@@ -115,6 +115,18 @@ type LockedLink struct {
 	Link       string `json:"link"`
 	MBPerS     Number `json:"mb_per_s"`
 	OverheadMS Number `json:"overhead_ms"`
+	// Calibration is there where the numbers are those of one.
+	Calibration *LockedCalibration `json:"calibration,omitempty"`
+}
+
+// LockedCalibration is the calibration of a device, and where its numbers are from.
+type LockedCalibration struct {
+	File           string `json:"file"` // slash path as in the plan
+	SHA256         string `json:"sha256"`
+	OverlapMS      Number `json:"overlap_ms"`
+	RateSource     string `json:"rate_source"`
+	OverheadSource string `json:"overhead_source"`
+	OverlapSource  string `json:"overlap_source"`
 }
 
 // LockedRows is the memory of a group.
@@ -143,7 +155,9 @@ type LockedModel struct {
 	LoadsPerCall    Number `json:"loads_per_call"`
 	ComputeIncluded bool   `json:"compute_included"`
 	Source          string `json:"source"`
-	Certainty       string `json:"certainty"`
+	// TimeSources are there where the device is calibrated.
+	TimeSources *TimeSources `json:"time_sources,omitempty"`
+	Certainty   string       `json:"certainty"`
 }
 
 // NewLock records an answer to a resolved plan.
@@ -184,21 +198,23 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 		}
 		l.Decision.Devices = append(l.Decision.Devices, device)
 	}
-	for _, d := range plan.Devices {
-		l.Evidence.Devices = append(l.Evidence.Devices, LockedLink{d.Name, d.Link.Name, Number(d.Link.BytesPerMS / 1000), Number(d.Link.OverheadMS)})
+	for i, d := range plan.Devices {
+		link := r.Link(i)
+		l.Evidence.Devices = append(l.Evidence.Devices, LockedLink{d.Name, link.Name, Number(link.BytesPerMS / 1000), Number(link.OverheadMS), r.Calibrated.locked()})
 	}
 	for i, f := range r.Files {
 		outcome, model := &answer.Models[i], &r.Problem.Models[i]
-		source := "modelled"
-		if model.Call.ComputeIncluded {
-			source = "measured"
+		var sources *TimeSources
+		if r.Calibrated != nil {
+			all := r.Sources(i)
+			sources = &all
 		}
 		l.Evidence.Models = append(l.Evidence.Models, LockedModel{
 			Name: f.Name, SHA256: f.SHA256, FileBytes: f.Bytes, Share: Number(model.Share),
 			ReservedRows: f.Reserve.Rows, ReservedLow: f.Reserve.Low, ReservedHigh: f.Reserve.High, ReservedSource: string(f.Reserve.Source),
 			ParameterBytes: model.Load.Bytes(), CachedBytes: outcome.Split.Cached, StreamedBytes: outcome.Split.Streamed,
 			SteadyMS: Number(outcome.SteadyMS), ColdMS: Number(outcome.ColdMS), ExpectedMS: Number(outcome.ExpectedMS), LoadsPerCall: Number(outcome.Miss),
-			ComputeIncluded: model.Call.ComputeIncluded, Source: source, Certainty: certainty[i].String(),
+			ComputeIncluded: model.Call.ComputeIncluded, Source: r.Source(i), TimeSources: sources, Certainty: certainty[i].String(),
 		})
 	}
 	slices.SortFunc(l.Evidence.Models, func(a, b LockedModel) int { return cmp.Compare(a.Name, b.Name) })
@@ -246,6 +262,9 @@ func (p *Plan) meaning() string {
 	words(p.Compiler.Command)
 	for _, d := range p.Devices {
 		say("device", d.Name, Number(d.Link.BytesPerMS).text(), Number(d.Link.OverheadMS).text())
+		if d.Calibration != "" {
+			say("calibration", d.Calibration)
+		}
 	}
 	models := slices.Clone(p.Models)
 	slices.SortFunc(models, func(a, b Model) int { return cmp.Compare(a.Name, b.Name) })

@@ -54,8 +54,9 @@ type Compiler struct {
 
 // Device is one Edge TPU.
 type Device struct {
-	Name string
-	Link cost.Link
+	Name        string
+	Link        cost.Link
+	Calibration string // slash path of what was timed on it, "" if nothing was
 }
 
 // Model is one model of a plan. Absent evidence is nil.

@@ -34,7 +34,9 @@ type Resolved struct {
 	Problem  *planner.Problem
 	Files    []ModelFile // in the order of Plan.Models
 	Warnings []Problem   // the plan's and those of its models, sorted by place
-	shared   []sharedLayers
+	// Calibrated is what was timed on the plan's device, nil if it names nothing.
+	Calibrated *Calibrated
+	shared     []sharedLayers
 }
 
 // ModelFile is what is known of one model of the plan.
@@ -74,12 +76,16 @@ func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
 	if p := plan.checkOutDir(); p != nil {
 		problems = append(problems, *p)
 	}
+	calibrated, calibratedPlan, problem := plan.calibration()
+	if r.Calibrated = calibrated; problem != nil {
+		problems = append(problems, *problem)
+	}
 	models := make([]*resolving, len(plan.Models))
 	// A few at a time: every model is held in memory only while it is analysed.
 	limit := make(chan struct{}, min(4, runtime.GOMAXPROCS(0)))
 	var running sync.WaitGroup
 	for i := range plan.Models {
-		models[i] = &resolving{plan: plan, index: i, version: r.Version}
+		models[i] = &resolving{plan: calibratedPlan, index: i, version: r.Version}
 		running.Go(func() {
 			limit <- struct{}{}
 			defer func() { <-limit }()
@@ -104,6 +110,7 @@ func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
 	if !r.Version.Sequential() {
 		r.shared = findShared(models)
 	}
+	r.calibrate(models)
 	r.Problem = &planner.Problem{Version: r.Version, Objective: plan.Objective, Known: knownOfCompiled(models)}
 	for _, d := range plan.Devices {
 		r.Problem.Devices = append(r.Problem.Devices, planner.Device{Name: d.Name})

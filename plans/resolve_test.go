@@ -88,6 +88,11 @@ func TestExamples(t *testing.T) {
 				}
 				files[m.File] = build()
 			}
+			if name := plan.Devices[0].Calibration; name != "" {
+				if files[name], err = CalibrationBytes(calibrated()); err != nil {
+					t.Fatal(err)
+				}
+			}
 			r, err := resolveText(t, string(text), files, Options{})
 			if err != nil {
 				t.Fatal(err)

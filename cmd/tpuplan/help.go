@@ -147,6 +147,7 @@ reads it and never writes it.
     name = "usb"
     link = "usb3"              # usb2, usb3, usb3-rpi4, pcie,
                                # or { mb_per_s = 310, overhead = "0.4ms" }
+    calibration = "usb.json"   # what tpuplan calibrate wrote about it
 
     [[model]]
     name = "detect"

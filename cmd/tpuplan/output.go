@@ -60,6 +60,9 @@ func replace(path string, data []byte) (commit func() error, discard func(), err
 // inputsOf are the files that a plan is made of and kept in, with what they are.
 func inputsOf(plan string, p *plans.Resolved) map[string]string {
 	inputs := map[string]string{plan: "the plan file", plans.LockPath(plan): "the lock"}
+	if p.Calibrated != nil {
+		inputs[p.Calibrated.Path] = "the calibration of the plan"
+	}
 	for _, f := range p.Files {
 		inputs[f.Path] = "a model of the plan"
 	}

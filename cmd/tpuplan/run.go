@@ -59,6 +59,7 @@ func newApp(u *ui) *cli.App {
 			inspectCommand(u),
 			simulateCommand(u),
 			logCommand(u),
+			calibrateCommand(u),
 			versionCommand(u),
 		},
 		HideHelp:                  true,

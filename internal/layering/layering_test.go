@@ -32,7 +32,8 @@ var layers = map[string][]string{
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {"internal/process", "profile", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "tflite"},
+	"profile/fit":               {"cost", "profile", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/fit", "tflite"},
 	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "tflite"},
 }
 
@@ -53,6 +54,7 @@ var outside = map[string][]string{
 	"net/http":                      {},
 	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
+	"gonum.org/v1/gonum":            {"profile/device", "profile/fit"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
 	"golang.org/x/text":             {"internal/columns"},
 	"github.com/BurntSushi":         {"plans"},

@@ -50,8 +50,9 @@ type objectiveJSON struct {
 }
 
 type deviceJSON struct {
-	Name   string      `json:"name"`
-	Groups []groupJSON `json:"groups"`
+	Name        string                   `json:"name"`
+	Groups      []groupJSON              `json:"groups"`
+	Calibration *plans.LockedCalibration `json:"calibration,omitempty"`
 }
 
 type groupJSON struct {
@@ -78,7 +79,9 @@ type modelJSON struct {
 	LoadBytes       int64   `json:"load_bytes"`
 	LoadsPerCall    number  `json:"loads_per_call"`
 	Source          string  `json:"source"`
-	Certainty       string  `json:"certainty"`
+	// TimeSources are there where the device is calibrated.
+	TimeSources *plans.TimeSources `json:"time_sources,omitempty"`
+	Certainty   string             `json:"certainty"`
 }
 
 type baselineJSON struct {
@@ -105,7 +108,7 @@ func (p *Planned) json(schema string) planJSON {
 		Warnings:        []string{},
 	}
 	for d := range plan.Devices {
-		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}}
+		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}, Calibration: p.Lock.Evidence.Devices[d].Calibration}
 		for g := range plan.Devices[d].Groups {
 			group := &plan.Devices[d].Groups[g]
 			x := groupJSON{
@@ -126,7 +129,7 @@ func (p *Planned) json(schema string) planJSON {
 			SteadyMS: number(o.SteadyMS), ColdMS: number(o.ColdMS), ExpectedMS: number(o.ExpectedMS),
 			CallHitRate: number(1 - o.Miss), LoadsPerCall: number(o.Miss),
 			CachedBytes: o.Split.Cached, StreamedBytes: o.Split.Streamed,
-			Source: p.evidence(i).Source, Certainty: p.evidence(i).Certainty,
+			Source: p.evidence(i).Source, TimeSources: p.evidence(i).TimeSources, Certainty: p.evidence(i).Certainty,
 		}
 		if o.Split.Cached > 0 {
 			x.LoadBytes = o.Split.Cached + int64(m.Call.LoadBytes)
@@ -434,7 +437,7 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	for _, source := range slices.Sorted(maps.Keys(bySource)) {
 		text := source + " for " + list(bySource[source], len(p.Plan.Models))
-		if own := p.Resolved.Plan.Compiler.Version; source == "measured" && own != p.Resolved.Version {
+		if own := p.Resolved.Plan.Compiler.Version; source != "modelled" && own != p.Resolved.Version {
 			text += fmt.Sprintf(" with %s, and corrected by a heuristic count of instruction bytes", own)
 		}
 		if source == "modelled" {
@@ -443,6 +446,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		times = append(times, text)
 	}
 	paragraph(b, s, "      ", "times: "+strings.Join(times, "; "))
+	if text := p.calibration(); text != "" {
+		paragraph(b, s, "      ", text)
+	}
 	if text := p.firmness(); text != "" {
 		paragraph(b, s, "      ", text)
 	}
