@@ -105,6 +105,11 @@ const maxSampleLine = 1 << 20
 // reported by dropped; a line that is wrong otherwise is an error with its
 // number. The name is used in messages.
 func ReadSamples(name string, r io.Reader, visit func(*Sample) error) (dropped bool, err error) {
+	return readLines(name, r, visit, nil)
+}
+
+// readLines reads samples and, unless event is nil, events.
+func readLines(name string, r io.Reader, sample func(*Sample) error, event func(*Event) error) (dropped bool, err error) {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for number := 1; ; number++ {
 		line, whole, err := readLine(lines)
@@ -112,11 +117,7 @@ func ReadSamples(name string, r io.Reader, visit func(*Sample) error) (dropped b
 			return false, fmt.Errorf("%s:%d: %w", name, number, err)
 		}
 		if text := bytes.TrimSpace(line); len(text) > 0 {
-			s := &Sample{}
-			problem := json.Unmarshal(text, s)
-			if problem == nil {
-				problem = s.check()
-			}
+			visit, problem := take(text, sample, event)
 			switch {
 			case problem != nil && !whole:
 				return true, nil
@@ -126,7 +127,7 @@ func ReadSamples(name string, r io.Reader, visit func(*Sample) error) (dropped b
 				}
 				return false, fmt.Errorf("%s:%d: %w", name, number, problem)
 			}
-			if err := visit(s); err != nil {
+			if err := visit(); err != nil {
 				return false, err
 			}
 		}
@@ -134,6 +135,19 @@ func ReadSamples(name string, r io.Reader, visit func(*Sample) error) (dropped b
 			return false, nil
 		}
 	}
+}
+
+// take reads a line and returns what to do with it.
+func take(text []byte, sample func(*Sample) error, event func(*Event) error) (visit func() error, err error) {
+	s := &Sample{}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, err
+	}
+	if event != nil && s.Schema == EventSchema {
+		e := &Event{}
+		return func() error { return event(e) }, json.Unmarshal(text, e)
+	}
+	return func() error { return sample(s) }, s.check()
 }
 
 // readLine reads a line; whole is false for one that ends with the text.

@@ -71,7 +71,7 @@ func TestRealLogsLineByLine(t *testing.T) {
 		listed, consumed := 0, 0
 		for i := range reports {
 			listed += len(reports[i].Source.Unknown)
-			for _, n := range reports[i].Source.Rules {
+			for _, n := range reports[i].Source.Rules() {
 				consumed += n
 			}
 		}

@@ -44,12 +44,25 @@ type Operator struct {
 // Source is what a reading knows beyond the report: where it stood and what
 // became of every line of the text.
 type Source struct {
-	File     string         // name given to Parse
-	Command  string         // the command line, where the text shows it
-	Attempts []Attempt      // of a search for a delegate, or of several segments
-	Rules    map[string]int // non-blank lines by the rule that understood them
-	Unknown  []Line         // the other non-blank lines
-	Notes    []string       // what looks incomplete, as sentences
+	File     string    // name given to Parse
+	Command  string    // the command line, where the text shows it
+	Attempts []Attempt // of a search for a delegate, or of several segments
+	Unknown  []Line    // the lines that are not blank and that no rule understood
+	Notes    []string  // what looks incomplete, as sentences
+
+	counts [rules]int32
+}
+
+// Rules are the numbers of the other lines that are not blank, by the rule
+// that understood them.
+func (s *Source) Rules() map[string]int {
+	byName := map[string]int{}
+	for i, n := range s.counts {
+		if n > 0 {
+			byName[ruleNames[i]] = int(n)
+		}
+	}
+	return byName
 }
 
 // Attempt is one compilation of an invocation that makes several: 16.0 with

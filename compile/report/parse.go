@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 )
 
@@ -16,13 +17,11 @@ const (
 	maxLine    = 64 << 10 // bytes of a line that are read; the compiler's longest, a list of tensors, has some thousands
 	maxUnknown = 4 << 10  // bytes of an unknown line that are kept
 
-	// What is kept of a text is bounded by its size, so that a wrong file does
-	// not fill the memory: a table row, an unknown line or a message counts one,
-	// larger things as many as their size. Real logs stay below a tenth.
-	freeThings    = 20_000
-	bytesPerThing = 20
-	modelThings   = 5
-	reportThings  = 3
+	// What is made of a text takes no more memory than the text, beyond what is
+	// free, so that a wrong file does not fill the memory. With the text itself
+	// and the buffers that is twice the text and a megabyte. Of real logs one
+	// behind the other, the shortest there are, it takes 1.1 times the text.
+	freeBytes = 950_000
 )
 
 // Parse reads what edgetpu_compiler printed, any release from 1.0 to 16.0, and
@@ -40,8 +39,13 @@ func Parse(name string, r io.Reader) ([]Report, error) {
 
 func (p *parser) parse(r io.Reader) ([]Report, error) {
 	in := bufio.NewReaderSize(r, maxLine)
-	if head, _ := in.Peek(512); bytes.IndexByte(head, 0) >= 0 {
-		return nil, fmt.Errorf("%s: %w: this is no text in UTF-8", p.name, ErrNoOutput)
+	head, _ := in.Peek(512)
+	if order, ok := utf16Order(head); ok { // what PowerShell writes
+		in = bufio.NewReaderSize(&utf16Reader{in: in, order: order}, maxLine)
+		head, _ = in.Peek(512)
+	}
+	if bytes.IndexByte(head, 0) >= 0 {
+		return nil, fmt.Errorf("%s: %w: this is no text", p.name, ErrNoOutput)
 	} else if bytes.HasPrefix(head, []byte("\ufeff")) {
 		in.Discard(len("\ufeff")) //nolint:errcheck // they were peeked at
 	}
@@ -50,16 +54,23 @@ func (p *parser) parse(r io.Reader) ([]Report, error) {
 		line, err := in.ReadSlice('\n')
 		text := string(bytes.TrimSpace(line))
 		size += len(line)
+		p.spent += 4 // memory comes in pieces
+		long := errors.Is(err, bufio.ErrBufferFull)
 		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = in.ReadSlice('\n')
+			line, err = in.ReadSlice('\n')
+			size += len(line)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
+		p.limit = freeBytes + size
 		if text != "" {
-			p.line(Line{number, text})
+			p.physical(Line{number, text})
 		}
-		if p.things > freeThings+size/bytesPerThing {
+		if long {
+			p.note("line %d has more than %d bytes: the rest was not read", number, maxLine)
+		}
+		if p.spent > p.limit {
 			return nil, fmt.Errorf("%s:%d: too many models, table rows or lines that are not edgetpu_compiler's: not the log of a build", p.name, number)
 		}
 		if err != nil {
@@ -67,17 +78,18 @@ func (p *parser) parse(r io.Reader) ([]Report, error) {
 		}
 	}
 	p.finish()
-	if len(p.done) == 0 {
+	if p.done.n == 0 {
 		return nil, fmt.Errorf("%s: %w", p.name, ErrNoOutput)
 	}
-	return p.done, nil
+	return p.done.all(), nil
 }
 
 type parser struct {
-	name   string
-	done   []Report
-	things int
-	trace  func(line int, r rule) // of tests: which rule took a line, ruleNone for unknown ones
+	name  string
+	done  chunks[Report]
+	spent int                    // bytes of memory, see freeBytes
+	limit int                    // how many may be
+	trace func(line int, r rule) // of tests: which rule took a line, ruleNone for unknown ones
 
 	reading
 }
@@ -86,7 +98,6 @@ type parser struct {
 type reading struct {
 	report  Report
 	source  Source
-	counts  [rules]int
 	strong  bool // some line can only be the compiler's
 	version bool
 
@@ -98,41 +109,99 @@ type reading struct {
 	last      string // last line that was understood
 	lastRule  rule
 
-	prefix   string // shape of what stands before the lines
+	foreign    chunks[Line] // unknown lines
+	lastNumber int
+	other      bool // the last line was unknown
+
+	prefix   string // what stands before the lines, see shape
 	inTable  bool
 	inUsage  bool
-	sentence string // what is missing of a long sentence, squeezed
-	row      string // what is missing of the status of the last table row, squeezed
-	partial  []Line // lines that may be the beginning of a wrapped one
-	complete bool   // the counts of the current model have all been printed
-	notAll   bool   // some of its ops stay on the CPU
-	several  bool   // "Models compiled"
+	sentence string  // what is missing of a long sentence, squeezed
+	inRow    bool    // something of the status of the last table row is missing
+	wrapped  *string // where the sentence is kept, nil if it is not
+	partial  []line  // lines that may be the beginning of a wrapped one
+	complete bool    // the counts of the current model have all been printed
+	notAll   bool    // some of its ops stay on the CPU
+	several  bool    // "Models compiled"
 }
 
 func newReading() reading {
 	return reading{report: Report{CompileMS: NotPrinted}, attempt: Attempt{CompileMS: NotPrinted}}
 }
 
+// line is a line of a text on its way through the rules.
+type line struct {
+	Line
+	body   string // the text without what stands before every line
+	folded bool   // it is one of several in a line of the file, which is counted as a whole
+}
+
+// physical takes a line of the file that is not blank. It may hold several of
+// the compiler's, and is counted as a whole then.
+func (p *parser) physical(l Line) {
+	parts, folded := unfold(l.Text)
+	if !folded {
+		p.line(line{Line: l}, l.Text)
+		return
+	}
+	p.spent += 2 * len(l.Text) // for what is unescaped
+	n, other := 0, 0
+	for part := range parts {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		n++
+		p.line(line{Line: Line{l.Number, part}, folded: true}, part)
+		if p.other {
+			other++
+		}
+	}
+	p.settle(true)
+	p.count(l, ruleFolded)
+	if other > 0 {
+		p.note("%d of %d lines in line %d are not the compiler's", other, n, l.Number)
+	}
+}
+
 // line takes one line that is not blank.
-func (p *parser) line(l Line) {
+func (p *parser) line(l line, text string) {
+	body := clean(text)
+	if len(body) < len(text) {
+		p.spent += len(body)
+	}
+	l.body, p.other = p.unprefixed(body), false
+	if l.body == "" { // a blank line with a prefix, or a tag alone
+		p.take(l, ruleDecoration)
+		return
+	}
 	if p.continues(l) {
 		return
 	}
 	if p.joins(l) {
 		return
 	}
-	t, ok := p.recognise(l.Text)
-	p.settle(ok && p.another(t))
+	t, ok := p.recognise(l.body)
+	p.settle(ok && (p.another(t) || t.rule == ruleDecoration))
 	if ok {
 		p.apply(l, t)
 		return
 	}
-	if begins(l.Text, p.inTable) {
+	if begins(l.body, p.inTable) || p.beginsLogFile(l.body) {
 		p.partial = append(p.partial, l)
 		return
 	}
-	if p.lastRule == ruleTensors && len(p.attempt.Tensors) < maxLine && !strings.ContainsAny(l.Text, " \t") && strings.ContainsAny(l.Text, ",/;:") {
-		p.attempt.Tensors += l.Text
+	if p.completesPath(l) {
+		p.take(l, ruleWrapped)
+		return
+	}
+	if p.goesOn(l) {
+		r := p.lastRule
+		p.take(l, ruleWrapped)
+		p.lastRule = r
+		return
+	}
+	if p.lastRule == ruleTensors && len(p.attempt.Tensors) < maxLine && !strings.ContainsAny(l.body, " \t") && strings.ContainsAny(l.body, ",/;:") {
+		p.extend(&p.attempt.Tensors, l.body)
 		p.take(l, ruleWrapped)
 		p.lastRule = ruleTensors
 		return
@@ -141,58 +210,118 @@ func (p *parser) line(l Line) {
 }
 
 // continues takes a line that is the rest of the long sentence or of a status before it.
-func (p *parser) continues(l Line) bool {
-	if p.sentence == "" && p.row == "" {
+func (p *parser) continues(l line) bool {
+	if p.sentence == "" && !p.inRow {
 		return false
 	}
-	text := squeeze(undecorated(l.Text))
-	if rest, ok := strings.CutPrefix(p.sentence, text); ok && text != "" {
-		p.sentence = rest
-		p.take(l, ruleWrapped)
-		return true
-	}
-	if rest, ok := strings.CutPrefix(p.row, text); ok && text != "" {
-		if p.row = rest; rest == "" {
-			ops := p.model().Operators
-			ops[len(ops)-1].Status = wholeStatus(ops[len(ops)-1].Status)
+	text := undecorated(l.body)
+	if rest, ok := cutSqueezed(p.sentence, text); ok && text != "" {
+		if p.sentence = rest; rest == "" && p.wrapped != nil {
+			*p.wrapped = wholeSentence(*p.wrapped)
 		}
 		p.take(l, ruleWrapped)
 		return true
 	}
+	if p.inRow && text != "" && len(text) <= maxRow {
+		ops := p.model().Operators
+		status := &ops[len(ops)-1].Status
+		if longer := *status + " " + undecorated(l.body); wholeStatus(longer) != longer || isStatus(longer) {
+			*status = longer
+			if p.inRow = statusRest(longer) != ""; !p.inRow {
+				*status = wholeStatus(longer)
+			}
+			p.take(l, ruleWrapped)
+			return true
+		}
+	}
 	return false
 }
 
-// joins takes a line that completes the ones before it.
-func (p *parser) joins(l Line) bool {
-	if len(p.partial) == 0 {
+// goesOn appends a line to the message in the line before it, if it looks
+// like the rest of one.
+func (p *parser) goesOn(l line) bool {
+	if p.wrapped == nil || !continued(p.lastRule) || l.Number != p.lastNumber+1 || l.body[0] < 'a' || l.body[0] > 'z' ||
+		strings.ContainsRune(".!?", rune(p.last[len(p.last)-1])) || len(*p.wrapped) > maxUnknown {
 		return false
 	}
+	p.extend(p.wrapped, " "+l.body)
+	return true
+}
+
+// completesPath appends a line to the path before it, if that was wrapped: it
+// has no extension yet and has one then.
+func (p *parser) completesPath(l line) bool {
+	text := l.body
+	if len(p.report.Models) == 0 || l.Number != p.lastNumber+1 || strings.ContainsAny(text, " \t") {
+		return false
+	}
+	m, end := p.model(), ".tflite"
+	path := &m.Input
+	switch p.lastRule {
+	case ruleInput:
+	case ruleOutput:
+		path = &m.Output
+	case ruleOperationLog:
+		path, end = &m.OperationLog, ".log"
+	default:
+		return false
+	}
+	if strings.HasSuffix(*path, end) || !strings.HasSuffix(*path+text, end) {
+		return false
+	}
+	p.extend(path, text)
+	return true
+}
+
+// joins takes a line that completes the ones before it.
+func (p *parser) joins(l line) bool {
+	const longest = 2048 // of what completes a line; the compiler's sentence has 300
+	if len(p.partial) == 0 || len(l.body) > longest {
+		return false
+	}
+	p.spent += 512
 	start := ""
 	for i, part := range p.partial {
 		if i > 0 {
 			start += " "
 		}
-		start += part.Text
+		start += part.body
 	}
-	for _, joined := range []string{start + " " + l.Text, start + l.Text} {
-		t, ok := exact(joined)
-		if !ok {
-			t, ok = row(joined, false)
+	t, ok := p.joined(start, l.body)
+	if ok {
+		for _, part := range p.partial {
+			p.take(part, ruleWrapped)
 		}
-		if ok {
-			for _, part := range p.partial {
-				p.take(part, ruleWrapped)
-			}
-			p.partial = nil
-			p.apply(l, t)
-			return true
-		}
+		p.partial = nil
+		p.apply(l, t)
+		return true
 	}
-	if len(start) < 512 && len(p.partial) < 8 && begins(start+" "+l.Text, false) {
+	if len(start) < 512 && len(p.partial) < 8 && (begins(start+" "+l.body, false) || p.beginsLogFile(start+l.body)) {
 		p.partial = append(p.partial, l)
 		return true
 	}
 	return false
+}
+
+// joined recognises a line that was wrapped between start and rest. Nobody
+// knows whether a blank stood there.
+func (p *parser) joined(start, rest string) (token, bool) {
+	for _, s := range []string{start + " " + rest, start + rest} {
+		if t, ok := exact(s); ok {
+			return t, true
+		}
+		if t, ok := row(s, p.inTable); ok && (isStatus(t.status) || statusRest(t.status) != "") {
+			return t, true
+		}
+	}
+	if !strings.ContainsAny(start, ":|=") {
+		return token{}, false
+	}
+	// The label is complete, so that a value was wrapped.
+	if t, ok := p.ofLogFile(start + rest); ok {
+		return t, true
+	}
+	return loose(start + rest)
 }
 
 // settle decides about lines that nothing completed: they are cut, if they are
@@ -203,12 +332,12 @@ func (p *parser) settle(end bool) {
 		case i > 0 && p.lastRule == ruleCut:
 			p.take(l, ruleWrapped)
 			p.lastRule = ruleCut
-		case i == 0 && (end || p.inTable || len(squeeze(l.Text)) >= 8):
+		case i == 0 && (end || p.inTable || len(squeeze(l.body)) >= 8):
 			p.take(l, ruleCut)
-			if strings.HasPrefix(l.Text, "See the ") || strings.HasPrefix(l.Text, "Compilation ") {
+			if strings.HasPrefix(l.body, "See the ") || strings.HasPrefix(l.body, "Compilation ") {
 				p.complete = true // they stand behind the counts
 			}
-			p.note(fmt.Sprintf("line %d is cut: %q", l.Number, clip(l.Text)))
+			p.note("line %d is cut: %q", l.Number, clip(l.body))
 		default:
 			p.unknown(l)
 		}
@@ -216,9 +345,66 @@ func (p *parser) settle(end bool) {
 	p.partial = nil
 }
 
-func (p *parser) note(text string) {
-	p.things++
-	p.source.Notes = append(p.source.Notes, text)
+func (p *parser) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	p.spent += 64 + 2*len(text)
+	keep(p, &p.source.Notes, text)
+}
+
+// keep appends to a list of the report. The list grows by doubling, whose cost
+// is counted; one that would cost too much does not grow, and the text is given up.
+func keep[T any](p *parser, list *[]T, x T) {
+	const few = 64
+	if n := cap(*list); len(*list) == n {
+		cost := max(1, 2*n) * int(reflect.TypeFor[T]().Size())
+		if p.spent += cost; n >= few && p.spent > p.limit {
+			return
+		}
+		grown := make([]T, n, max(1, 2*n))
+		copy(grown, *list)
+		*list = grown
+	}
+	*list = append(*list, x)
+}
+
+// chunks are things of which there may be many: put together once at the end
+// they take less memory than a list that grows.
+type chunks[T any] struct {
+	full [][]T
+	last []T
+	n    int
+}
+
+const chunkLen = 64
+
+func (c *chunks[T]) add(p *parser, x T) {
+	size := int(reflect.TypeFor[T]().Size())
+	if len(c.last) >= chunkLen && len(c.last) == cap(c.last) {
+		keep(p, &c.full, c.last)
+		c.last = make([]T, 0, chunkLen)
+		p.spent += chunkLen * size
+	}
+	keep(p, &c.last, x)
+	c.n++
+	p.spent += size // in the list of all
+}
+
+// all is everything that was added, nil if nothing was.
+func (c *chunks[T]) all() []T {
+	if len(c.full) == 0 {
+		return c.last
+	}
+	list := make([]T, 0, c.n)
+	for _, chunk := range append(c.full, c.last) {
+		list = append(list, chunk...)
+	}
+	return list
+}
+
+// extend appends to a text of the report.
+func (p *parser) extend(text *string, more string) {
+	*text += more
+	p.spent += len(*text)
 }
 
 // recognise finds the rule of a line, from the compiler's own form to what
@@ -227,16 +413,13 @@ func (p *parser) recognise(s string) (token, bool) {
 	if t, ok := p.plain(s); ok {
 		return t, true
 	}
-	u := s
-	if strings.IndexByte(s, 0x1b) >= 0 {
-		u = withoutEscapes(s)
-	}
-	u = undecorated(u)
-	if u == "" || strings.IndexFunc(u, func(r rune) bool { return isLetter(r) || r > 0x7f || r >= '0' && r <= '9' }) < 0 || strings.HasPrefix(s, "```") {
+	u := undecorated(s)
+	if u == "" || strings.IndexFunc(u, func(r rune) bool { return isLetter(r) || r > 0x7f || r >= '0' && r <= '9' }) < 0 || strings.HasPrefix(s, "```") || isPrompt(u) {
 		return token{rule: ruleDecoration}, true
 	}
 	if u != s {
 		if t, ok := p.plain(u); ok {
+			p.learn(s, u)
 			return t, true
 		}
 	}
@@ -252,18 +435,19 @@ func (p *parser) recognise(s string) (token, bool) {
 	if p.inUsage && (s[0] == '-' || strings.Contains(s, "edgetpu_compiler") || s == "Options:") {
 		return token{rule: ruleUsage}, true
 	}
-	if prefix, rest, ok := behindPrefix(u); ok {
+	if _, rest, ok := behindPrefix(u); ok {
 		t, ok := p.plain(rest)
 		if !ok {
 			t, ok = loose(rest)
 		}
 		if ok {
-			p.prefix = shape(prefix)
+			p.learn(s, rest)
 		}
 		return t, ok
 	}
-	if p.prefix != "" && len(u) <= 80 && shape(u) == p.prefix { // before a blank line
-		return token{rule: ruleDecoration}, true
+	if c := canonical(u); c != u {
+		p.spent += len(c)
+		return p.plain(c)
 	}
 	return token{}, false
 }
@@ -279,37 +463,54 @@ func (p *parser) plain(s string) (token, bool) {
 	if t, ok := row(s, p.inTable); ok {
 		return t, true
 	}
-	// An operation log file names its models without more.
-	if p.version && p.report.CompileMS == NotPrinted && strings.HasSuffix(s, ".tflite") {
-		if path, ok := strings.CutPrefix(s, "Input: "); ok {
-			return token{rule: ruleInput, text: path}, true
-		}
-		if path, ok := strings.CutPrefix(s, "Output: "); ok {
-			return token{rule: ruleOutput, text: path}, true
-		}
-	}
-	return token{}, false
+	return p.ofLogFile(s)
 }
 
-// withoutEscapes drops a terminal's colour sequences.
-func withoutEscapes(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != 0x1b {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i++; i < len(s) && s[i] == '[' {
-			for i++; i < len(s) && (s[i] < '@' || s[i] > '~'); i++ {
-			}
-		}
+// beginsLogFile says whether a text can be the beginning of such a line.
+func (p *parser) beginsLogFile(s string) bool {
+	label, path, ok := strings.Cut(s, ":")
+	if !ok || len(label) > len("Output ") {
+		return false
 	}
-	return strings.TrimSpace(b.String())
+	_, ok = p.ofLogFile(label + ":x.tflite")
+	return ok && !strings.ContainsAny(strings.TrimSpace(path), " \t")
 }
 
-func (p *parser) take(l Line, r rule) {
-	p.counts[r]++
-	p.last, p.lastRule = l.Text, r
+// ofLogFile recognises how an operation log file names its models, without
+// more than "Input" and "Output".
+func (p *parser) ofLogFile(s string) (token, bool) {
+	if !p.version || p.report.CompileMS != NotPrinted || !hasSuffixFold(s, ".tflite") {
+		return token{}, false
+	}
+	label, path, _ := strings.Cut(s, ":")
+	t := token{text: strings.TrimSpace(path)}
+	switch label = strings.TrimSpace(label); {
+	case strings.EqualFold(label, "Input"):
+		t.rule = ruleInput
+	case strings.EqualFold(label, "Output"):
+		t.rule = ruleOutput
+	default:
+		return token{}, false
+	}
+	return t, true
+}
+
+// count notes that a rule took a line of the file.
+func (p *parser) count(l Line, r rule) {
+	p.source.counts[r]++
+	if p.trace != nil {
+		p.trace(l.Number, r)
+	}
+}
+
+func (p *parser) take(l line, r rule) {
+	if !l.folded {
+		p.count(l.Line, r)
+	}
+	if r == ruleDecoration { // it says nothing, so what was said before is still the last
+		return
+	}
+	p.last, p.lastRule, p.lastNumber = p.unprefixed(l.body), r, l.Number
 	switch r {
 	case ruleError, ruleInfo, ruleWarning, ruleDecoration, ruleUsage, ruleWrapped, ruleCut: // not the compiler's alone
 	case ruleCrash:
@@ -317,17 +518,17 @@ func (p *parser) take(l Line, r rule) {
 	default:
 		p.strong = true
 	}
-	if p.trace != nil {
-		p.trace(l.Number, r)
-	}
 }
 
-func (p *parser) unknown(l Line) {
-	p.things++
+func (p *parser) unknown(l line) {
+	if p.other = true; l.folded {
+		return
+	}
 	if len(l.Text) > maxUnknown {
 		l.Text = strings.ToValidUTF8(l.Text[:maxUnknown], "") + "..."
+		p.spent += 2 * maxUnknown
 	}
-	p.source.Unknown = append(p.source.Unknown, l)
+	p.foreign.add(p, l.Line)
 	if p.trace != nil {
 		p.trace(l.Number, ruleNone)
 	}
@@ -345,32 +546,38 @@ func (p *parser) another(t token) bool {
 }
 
 // apply takes a line whose rule is known.
-func (p *parser) apply(l Line, t token) {
+func (p *parser) apply(l line, t token) {
+	if t.rule == ruleDecoration {
+		p.take(l, t.rule)
+		return
+	}
 	if p.another(t) {
 		p.finish()
+		prefix := p.prefix
 		p.reading = newReading()
+		p.prefix = prefix
 	} else if !p.strong && t.rule != ruleError && t.rule != ruleWarning {
 		p.attempt = newReading().attempt // what another program said before
 	}
-	p.sentence, p.row = "", ""
+	p.sentence, p.inRow, p.wrapped = "", false, nil
 	switch t.rule {
-	case ruleTableHead, ruleTableRow, ruleDecoration:
+	case ruleTableHead, ruleTableRow:
 	default:
 		p.inTable = false
 	}
 	p.take(l, t.rule)
 	switch t.rule {
-	case ruleInfo, ruleDecoration: // nothing of the report
+	case ruleInfo: // nothing of the report
 	case ruleVersion:
 		p.version, p.report.Compiler, p.inUsage = true, t.text, false
 	case ruleCommand:
 		p.source.Command, p.inUsage = t.text, false
 	case ruleWarning:
-		p.things++
-		p.report.Warnings = append(p.report.Warnings, t.text)
+		keep(p, &p.report.Warnings, t.text)
+		p.wrapped = &p.report.Warnings[len(p.report.Warnings)-1]
 	case ruleError:
-		p.things++
-		p.report.Errors = append(p.report.Errors, t.text)
+		keep(p, &p.report.Errors, t.text)
+		p.expect(&p.report.Errors[len(p.report.Errors)-1])
 	case ruleSearch, ruleSegment, ruleTensors, ruleTimer, ruleSuccess, ruleEnd, ruleFailed, ruleInternal, ruleTimeout, ruleCrash, ruleChild:
 		p.compilation(t)
 	case ruleUsage:
@@ -387,9 +594,7 @@ func (p *parser) apply(l Line, t token) {
 	case ruleNotAll:
 		p.notAll = true
 		if t.text != notAllText {
-			if rest, ok := strings.CutPrefix(squeezedNotAll, squeeze(t.text)); ok { // else it is a shortened one
-				p.sentence = rest
-			}
+			p.sentence, _ = cutSqueezed(squeezedNotAll, t.text) // nothing of a shortened one
 		}
 	case ruleSeeLog:
 		p.complete = true
@@ -399,12 +604,11 @@ func (p *parser) apply(l Line, t token) {
 		}
 		p.inTable, p.complete = true, true
 	case ruleTableRow:
-		p.things++
 		m := p.model()
-		m.Operators = append(m.Operators, Operator{t.text, int(t.n), t.status})
+		keep(p, &m.Operators, Operator{t.text, int(t.n), t.status})
 		p.inTable = true
 		if !isStatus(t.status) {
-			p.row = statusRest(t.status)
+			p.inRow = statusRest(t.status) != ""
 		}
 	default:
 		p.field(t)
@@ -448,12 +652,14 @@ func (p *parser) compilation(t token) {
 		}
 	case ruleFailed:
 		p.fail(reasonKind(t.text), t.text)
+		p.expect(&p.attempt.Failure.Text)
 	case ruleInternal:
 		p.fail(Internal, t.text)
 	case ruleTimeout:
 		p.fail(Timeout, t.text)
 	case ruleCrash:
 		p.fail(Crashed, t.text)
+		p.expect(&p.attempt.Failure.Text)
 	}
 }
 
@@ -476,7 +682,16 @@ func reasonKind(reason string) string {
 func (p *parser) fail(kind, text string) {
 	if p.attempt.Failure == nil {
 		p.attempt.Failure = &Failure{kind, text}
+		p.spent += int(reflect.TypeFor[Failure]().Size())
 		p.attempt.Succeeded = false
+	}
+}
+
+// expect prepares for the rest of a known sentence that was wrapped.
+func (p *parser) expect(text *string) {
+	p.wrapped = text
+	if whole := wholeSentence(*text); whole != *text {
+		p.sentence, _ = cutSqueezed(squeeze(whole), *text)
 	}
 }
 
@@ -484,8 +699,7 @@ func (p *parser) fail(kind, text string) {
 // another segment: what the one before it could not compile stays lost.
 func (p *parser) nextAttempt(search bool) {
 	if p.attempt.Ops > 0 || p.attempt.Step > 0 || p.attempt.CompileMS != NotPrinted || p.attempt.Failure != nil {
-		p.things++
-		p.source.Attempts = append(p.source.Attempts, p.attempt)
+		keep(p, &p.source.Attempts, p.attempt)
 		if f := p.attempt.Failure; search && p.lost == nil && f != nil {
 			p.lost = f
 		}
@@ -523,11 +737,10 @@ func (p *parser) model() *Model {
 }
 
 func (p *parser) newModel() {
-	p.things += modelThings
 	p.complete = true
 	p.closeModel()
 	p.complete, p.notAll = false, false
-	p.report.Models = append(p.report.Models, Model{Subgraphs: NotPrinted, Operations: NotPrinted, TPUOperations: NotPrinted, CPUOperations: NotPrinted})
+	keep(p, &p.report.Models, Model{Subgraphs: NotPrinted, Operations: NotPrinted, TPUOperations: NotPrinted, CPUOperations: NotPrinted})
 }
 
 // field takes a value of a model. One that the model has already is the
@@ -542,6 +755,7 @@ func (p *parser) field(t token) {
 		*of(m) = t.text
 	}
 	size := func(of func(*Model) **Size) {
+		p.spent += int(reflect.TypeFor[Size]().Size())
 		if *of(m) != nil || m.Failure != nil {
 			p.newModel()
 			m = p.model()
@@ -602,8 +816,8 @@ func untouched(m *Model) bool {
 // sizedPath splits "model.tflite (59.10 MiB)", a publisher's short form.
 func sizedPath(s string) (string, *Size) {
 	if path, in, ok := strings.Cut(strings.TrimSuffix(s, ")"), " ("); ok && strings.HasSuffix(s, ")") {
-		if size, err := ParseSize(in); err == nil {
-			return strings.TrimSpace(path), &size
+		if size := printedSize(in); size != nil {
+			return strings.TrimSpace(path), size
 		}
 	}
 	return s, nil
@@ -638,7 +852,7 @@ func (p *parser) closeModel() {
 			listed += o.Count
 		}
 		if listed != *all {
-			p.note(fmt.Sprintf("the operation table of %q has %d of %d operations", clip(m.Input), listed, *all))
+			p.note("the operation table of %q has %d of %d operations", clip(m.Input), listed, *all)
 		}
 	}
 }
@@ -658,20 +872,20 @@ func (p *parser) finish() {
 	if !p.strong {
 		return
 	}
-	if p.sentence != "" {
+	if p.sentence != "" && p.wrapped == nil {
 		p.note("the sentence about operations on the CPU is cut")
 	}
-	if p.row != "" {
-		p.note(fmt.Sprintf("the last row of the operation table is cut: %q", clip(p.last)))
+	if p.inRow {
+		p.note("the last row of the operation table is cut: %q", clip(p.last))
 	}
 	p.closeModel()
 	r := &p.report
 	if p.several && len(r.Models) < 2 {
-		p.note(fmt.Sprintf("several models were compiled, the text shows %d", len(r.Models)))
+		p.note("several models were compiled, the text shows %d", len(r.Models))
 	}
 	last := p.attempt
 	if p.listed {
-		p.source.Attempts = append(p.source.Attempts, last)
+		keep(p, &p.source.Attempts, last)
 	}
 	for i := range r.Models {
 		if f := r.Models[i].Failure; r.Failure == nil && f != nil {
@@ -685,18 +899,14 @@ func (p *parser) finish() {
 	}
 	if r.Failure == nil && p.isCut() {
 		r.Failure = &Failure{Cut, fmt.Sprintf("the text ends before the result, with %q", clip(p.last))}
+		p.spent += 128 + 2*len(r.Failure.Text)
 	}
 	p.source.File = p.name
-	p.source.Rules = map[string]int{}
-	for i, n := range p.counts {
-		if n > 0 {
-			p.source.Rules[ruleNames[i]] = n
-		}
-	}
+	p.source.Unknown = p.foreign.all()
 	source := p.source
 	r.Source = &source
-	p.done = append(p.done, *r)
-	p.things += reportThings
+	p.spent += int(reflect.TypeFor[Source]().Size())
+	p.done.add(p, *r)
 }
 
 // isCut says whether the text ends where more must have come.

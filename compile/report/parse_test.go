@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/tpuplan/tpuplan/internal/fuzztest"
 )
 
 // read parses a text that must hold one invocation.
@@ -327,14 +329,48 @@ func TestParseBounds(t *testing.T) {
 	if n := len(r.Source.Unknown); n != 2 || len(r.Source.Unknown[0].Text) > maxUnknown+3 || r.Source.Unknown[1].Text != "End" {
 		t.Errorf("%d unknown lines", n)
 	}
-	_, err := Parse("x.log", strings.NewReader(whole16+strings.Repeat("zz\n", freeThings*3/2)))
+	_, err := Parse("x.log", strings.NewReader(whole16+strings.Repeat("zz\n", 30_000)))
 	if err == nil || !strings.HasPrefix(err.Error(), "x.log:") {
 		t.Errorf("error %v, want one that names the line", err)
 	}
 	// Prose of any length between the invocations is not too much.
-	r = read(t, whole16+strings.Repeat("The compiler was called by make, which says a lot.\n", 2*freeThings))
-	if n := len(r.Source.Unknown); n != 2*freeThings {
-		t.Errorf("%d unknown lines, want %d", n, 2*freeThings)
+	r = read(t, whole16+strings.Repeat("The compiler was called by make, which says a lot.\n", 40_000))
+	if n := len(r.Source.Unknown); n != 40_000 {
+		t.Errorf("%d unknown lines, want 40000", n)
+	}
+	// Logs of any kind one behind the other are not, for a megabyte at least.
+	for _, text := range []string{
+		whole16,
+		"Edge TPU Compiler version 15.0.340273435\n\nModel compiled successfully in 7 ms.\n\nInput model: a.tflite\nInput size: 1.00KiB\nOutput model: a_edgetpu.tflite\nOutput size: 2.00KiB\nOn-chip memory used for caching model parameters: 1.25KiB\nOn-chip memory remaining for caching model parameters: 7.99MiB\nOff-chip memory used for streaming uncached model parameters: 0.00B\nNumber of Edge TPU subgraphs: 1\nTotal number of operations: 3\nOperation log: a_edgetpu.log\nSee the operation log file for individual operation details.\n",
+	} {
+		n := 1<<20/len(text) + 1
+		reports, err := Parse("x.log", strings.NewReader(strings.Repeat(text, n)))
+		if err != nil || len(reports) != n {
+			t.Errorf("%d invocations of %d, error %v", len(reports), n, err)
+		}
+	}
+}
+
+// Whatever a text is, reading it allocates no more than twice its bytes and a megabyte.
+func TestParseMemory(t *testing.T) {
+	for _, hostile := range []string{
+		"zz\n", "a b c d e f\n", "Compilation\n", "C C C C C C C\n", "size: 1\n", "SIZE:x\n", "Input size: 1.00B\n", "Input model: a\n",
+		"ADD 1 Mapped to Edge TPU\n", "ADD 1 Operation is\n", "Operator Count Status\nADD 1 x\n", "ERROR: x\n", "ERROR: x\ny\n", "Warning: a\n", "INFO: a\n",
+		"Edge TPU Compiler version 1\n", "Usage:\n", "Invalid model: a\nModel not quantized\n", "Internal compiler error. Aborting!\n",
+		"Searching for valid delegate with step 1\nTry to compile segment with 3 ops\nCompilation failed: x\n", "Intermediate tensors: a\na,b\n",
+		"$ edgetpu_compiler a.tflite\n", "Number of Edge TPU subgraphs: 0\n", "Models compiled successfully in 1 ms.\n",
+		"x\ry\rz\r", "a\\nEdge TPU\\n\\n", `{"log":"\u0041"}` + "\n", `{"log":"a"}` + "\n", "['Edge TPU', 'a', 'b', 'c']\n", "&amp;\n", "\x1b[0mE\n", "\u00a0x\n", "<b>x</b>\n",
+		"> Edge TPU Compiler version 1\n", "1 | 2 | 3\n", "\"\n", "```\n", "\xff\xfe\n", "OUTPUT MODEL: a\n", "input model: a\n", "Model successfully compiled but not all operations are supported\nby the\n",
+	} {
+		for _, head := range []string{"", whole16, "Edge TPU Compiler version 15.0.1\n"} {
+			for _, n := range []int{3_000, 60_000, 400_000} {
+				text := head + strings.Repeat(hostile, n/len(hostile)+1)
+				fuzztest.Bounded(t, len(text), func() { Parse("x.log", strings.NewReader(text)) })
+				if t.Failed() {
+					t.Fatalf("%q times %d behind %d bytes", hostile, n/len(hostile), len(head))
+				}
+			}
+		}
 	}
 }
 
@@ -461,15 +497,18 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole16))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		lines := map[int]int{}
+		fuzztest.Bounded(t, len(text), func() { Parse("x.log", bytes.NewReader(text)) })
 		p := &parser{name: "x.log", reading: newReading(), trace: func(line int, _ rule) { lines[line]++ }}
 		reports, err := p.parse(bytes.NewReader(text))
 		if err != nil {
 			return
 		}
-		checkLines(t, text, lines)
+		if _, ok := utf16Order(text); !ok {
+			checkLines(t, text, lines)
+		}
 		total := 0
 		for i := range reports {
-			for _, n := range reports[i].Source.Rules {
+			for _, n := range reports[i].Source.Rules() {
 				total += n
 			}
 			total += len(reports[i].Source.Unknown)
@@ -502,14 +541,26 @@ func checkLines(t testing.TB, text []byte, lines map[int]int) {
 	}
 }
 
+// BenchmarkParse reads a megabyte: logs as printed, in a container's dress, tables
+// of operations, and lines that are not the compiler's.
 func BenchmarkParse(b *testing.B) {
-	text := strings.Repeat(whole16, 1<<20/len(whole16)+1)[:1<<20]
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Parse("x.log", strings.NewReader(text)); err != nil {
-			b.Fatal(err)
-		}
+	table := strings.Repeat("CONV_2D                        3          Mapped to Edge TPU\nQUANTIZE                       2          Operation is otherwise supported, but not mapped due to some unspecified limitation\n", 100)
+	for _, test := range []struct{ name, text string }{
+		{"printed", whole16},
+		{"prefixed", before("compiler-1  | ")(whole16)},
+		{"tables", whole16 + table},
+		{"foreign", whole16 + strings.Repeat("2024-01-01 00:00:01.123 I tensorflow/core/x.cc:12] this is what another program says\n", 2)},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			text := strings.Repeat(test.text, 1<<20/len(test.text)+1)[:1<<20]
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Parse("x.log", strings.NewReader(text)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

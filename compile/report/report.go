@@ -89,9 +89,15 @@ func FormatSize(bytes int64) string {
 // number and unit are accepted, and any number of decimals (the interval
 // follows from them; whole bytes are exact).
 func ParseSize(text string) (Size, error) {
-	bad := func(why string) (Size, error) {
-		return Size{}, fmt.Errorf("%q is not a size: %s (write it as the compiler prints it, \"6.91MiB\")", text, why)
+	s, wrong := parseSize(text)
+	if wrong != "" {
+		return Size{}, fmt.Errorf("%q is not a size: %s (write it as the compiler prints it, \"6.91MiB\")", text, wrong)
 	}
+	return s, nil
+}
+
+// parseSize is ParseSize; what is wrong is a text, so that trying costs nothing.
+func parseSize(text string) (s Size, wrong string) {
 	t := strings.TrimSpace(text)
 	unit := 0.0
 	digits := t
@@ -105,27 +111,28 @@ func ParseSize(text string) (Size, error) {
 		}
 	}
 	if unit == 0 {
-		return bad("no unit B, KiB or MiB")
+		return Size{}, "no unit B, KiB or MiB"
 	}
-	if digits == "" || strings.Trim(digits, "0123456789.") != "" || strings.Count(digits, ".") > 1 || strings.HasPrefix(digits, ".") || strings.HasSuffix(digits, ".") {
-		return bad("no plain number before the unit")
+	const noNumber = "no plain number before the unit"
+	if digits == "" || len(digits) > 32 || strings.Trim(digits, "0123456789.") != "" || strings.Count(digits, ".") > 1 || strings.HasPrefix(digits, ".") || strings.HasSuffix(digits, ".") {
+		return Size{}, noNumber
 	}
 	x, err := strconv.ParseFloat(digits, 64)
 	if err != nil {
-		return bad("no plain number before the unit")
+		return Size{}, noNumber
 	}
 	if x*unit > 1<<40 {
-		return bad("more than any Edge TPU has")
+		return Size{}, "more than any Edge TPU has"
 	}
 	decimals := 0
 	if i := strings.IndexByte(digits, '.'); i >= 0 {
 		decimals = len(digits) - i - 1
 	}
 	half := 0.5 * math.Pow10(-decimals)
-	s := Size{Text: t, Bytes: int64(math.Round(x * unit)), Low: (x - half) * unit, High: (x + half) * unit}
+	s = Size{Text: t, Bytes: int64(math.Round(x * unit)), Low: (x - half) * unit, High: (x + half) * unit}
 	if unit == 1 {
 		s.Low, s.High = x, x
 	}
 	s.Low = max(0, s.Low)
-	return s, nil
+	return s, ""
 }

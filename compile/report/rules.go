@@ -1,11 +1,14 @@
 package report
 
 import (
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// rule names a kind of line. The names appear in Source.Rules.
+// rule names a kind of line. The names appear in [Source.Rules].
 type rule uint8
 
 const (
@@ -49,6 +52,7 @@ const (
 	ruleDecoration
 	ruleWrapped
 	ruleCut
+	ruleFolded
 	rules
 )
 
@@ -57,7 +61,7 @@ var ruleNames = [rules]string{
 	"input", "input_size", "output", "output_size", "available", "on_chip", "remaining", "streamed",
 	"subgraphs", "operations", "operation_log", "not_all_on_tpu", "tpu_operations", "cpu_operations",
 	"see_log", "table_head", "table_row", "child", "end", "invalid_model", "reason", "failed",
-	"internal", "timeout", "crash", "usage", "command", "decoration", "wrapped", "cut",
+	"internal", "timeout", "crash", "usage", "command", "decoration", "wrapped", "cut", "folded",
 }
 
 // token is what a line says.
@@ -140,15 +144,59 @@ var stems = []string{
 	"Operator Count Status",
 }
 
-var squeezedStems = func() []string {
-	list := make([]string, len(stems))
-	for i, s := range stems {
-		list[i] = squeeze(s)
-	}
-	return list
-}()
+// continued are the rules whose text goes on in the next line if that was wrapped.
+func continued(r rule) bool {
+	return r == ruleError || r == ruleWarning || r == ruleFailed || r == ruleCrash
+}
 
-var squeezedNotAll = squeeze(notAllText)
+var squeezedStems = squeezed(stems)
+
+// lineStarts are the beginnings of the compiler's lines, as much of them as tells them
+// from other words, and statusStarts the statuses of operation tables.
+var (
+	lineStarts = func() *finder {
+		var list []string
+		for _, stem := range stems {
+			if stem = stem[:min(len(stem), 18)]; strings.HasPrefix(stem, "Operator ") {
+				stem = "Operator "
+			}
+			list = append(list, strings.TrimSuffix(stem, ":"))
+		}
+		return newFinder(list...)
+	}()
+	statusStarts = newFinder(statuses...)
+)
+
+var squeezedNotAll, squeezedChild, squeezedSeeLog = squeeze(notAllText), squeeze(childText), squeeze(seeLogText)
+
+// isBeginning says whether a text begins a squeezed one.
+func isBeginning(squeezed, s string) bool {
+	_, ok := cutSqueezed(squeezed, s)
+	return ok
+}
+
+// sentences are long reasons and errors that publishers wrap.
+var sentences = []string{
+	"Compilation failed due to large activation tensors in model.",
+	"Model failed in Tflite interpreter. Please ensure model can be loaded/run in Tflite interpreter.",
+	"Restored original execution plan after delegate application failure.",
+	"Attempting to use a delegate that only supports static-sized tensors with a graph that has dynamic-sized tensors.",
+}
+
+var squeezedSentences, squeezedStatuses = squeezed(sentences), squeezed(statuses)
+
+// wholeSentence returns the known sentence that the text begins.
+func wholeSentence(s string) string {
+	if len(s) < 20 { // several could begin so
+		return s
+	}
+	for i, known := range squeezedSentences {
+		if _, ok := cutSqueezed(known, s); ok {
+			return sentences[i]
+		}
+	}
+	return s
+}
 
 // statuses are the texts of the third column; a publisher's table is
 // recognised by them, and a wrapped one is put together again.
@@ -164,10 +212,62 @@ var statuses = []string{
 	"Only Strided-Slice with unitary strides supported",
 }
 
+func hasSuffixFold(s, end string) bool {
+	return len(s) >= len(end) && strings.EqualFold(s[len(s)-len(end):], end)
+}
+
 // squeeze drops the blanks of a text: where a long line was wrapped, nobody
 // knows whether one stood there.
 func squeeze(s string) string {
-	return strings.Join(strings.Fields(s), "")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// cutSqueezed is strings.CutPrefix of a squeezed text and the text that
+// squeeze makes of a prefix.
+func cutSqueezed(squeezed, prefix string) (rest string, ok bool) {
+	for _, r := range prefix {
+		if unicode.IsSpace(r) {
+			continue
+		}
+		first, n := utf8.DecodeRuneInString(squeezed)
+		if first != r || n == 0 {
+			return "", false
+		}
+		squeezed = squeezed[n:]
+	}
+	return squeezed, true
+}
+
+// squeezedAway cuts a squeezed text off the beginning of another one, whatever
+// its blanks.
+func squeezedAway(s, squeezed string) (rest string, ok bool) {
+	for i, r := range s {
+		if squeezed == "" {
+			return s[i:], true
+		}
+		if unicode.IsSpace(r) {
+			continue
+		}
+		first, n := utf8.DecodeRuneInString(squeezed)
+		if first != r {
+			return "", false
+		}
+		squeezed = squeezed[n:]
+	}
+	return "", squeezed == ""
+}
+
+func squeezed(list []string) []string {
+	all := make([]string, len(list))
+	for i, s := range list {
+		all[i] = squeeze(s)
+	}
+	return all
 }
 
 // exact recognises a line as a release prints it.
@@ -193,7 +293,7 @@ func exact(s string) (token, bool) {
 		if strings.HasPrefix(s, timeoutText) {
 			return token{rule: ruleTimeout, text: s}, true
 		}
-		if rest, ok := strings.CutPrefix(s, "Compilation child process "); ok && strings.Contains(rest, "time") && !strings.HasPrefix(childText, s) {
+		if rest, ok := strings.CutPrefix(s, "Compilation child process "); ok && strings.Contains(rest, "time") && !isBeginning(squeezedChild, s) {
 			return token{rule: ruleTimeout, text: s}, true
 		}
 	case 'E':
@@ -216,7 +316,7 @@ func exact(s string) (token, bool) {
 		}
 	case 'O':
 		if strings.HasPrefix(s, "Operator") {
-			if f := strings.Fields(s); len(f) == 3 && f[1] == "Count" && f[2] == "Status" {
+			if f := strings.Fields(s); len(f) == 3 && strings.EqualFold(f[1], "Count") && strings.EqualFold(f[2], "Status") {
 				return token{rule: ruleTableHead}, true
 			}
 		}
@@ -261,7 +361,7 @@ func numbered(r rule, s, unit string, many int) (token, bool) {
 
 // whole reads a number without a sign that fits an int everywhere.
 func whole(s string) (int64, bool) {
-	if s == "" || s[0] == '+' || s[0] == '-' {
+	if s == "" || len(s) > len("2147483647") || strings.Trim(s, "0123456789") != "" {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(s, 10, 32)
@@ -285,11 +385,9 @@ func labelled(r rule, v value, s string) (token, bool) {
 		t.text = s
 		return t, s != "" || r != ruleFailed && r != ruleTensors
 	case aSize:
-		size, err := ParseSize(withoutRemark(s))
-		if err != nil {
+		if t.size = printedSize(withoutRemark(s)); t.size == nil {
 			return t, false
 		}
-		t.size = &size
 	case aCount:
 		var ok bool
 		if t.n, ok = whole(withoutRemark(s)); !ok {
@@ -297,6 +395,40 @@ func labelled(r rule, v value, s string) (token, bool) {
 		}
 	}
 	return t, true
+}
+
+// printedSize reads a size, nil if it is none. It may have a decimal comma, or
+// capital and small letters that the compiler does not use.
+func printedSize(s string) *Size {
+	size, wrong := parseSize(s)
+	if wrong != "" {
+		if len(s) == 0 || len(s) > maxSize || s[0] < '0' || s[0] > '9' {
+			return nil
+		}
+		if size, wrong = parseSize(asPrinted(s)); wrong != "" {
+			return nil
+		}
+		size.Text = s
+	}
+	kept := size // only what is one goes to the heap
+	return &kept
+}
+
+const maxSize = 32 // bytes of a printed size, at most
+
+// asPrinted is a size as the compiler would print it.
+func asPrinted(s string) string {
+	digits := strings.TrimRightFunc(s, isLetter)
+	for _, unit := range []string{"B", "KiB", "MiB"} {
+		if strings.EqualFold(s[len(digits):], unit) {
+			s = digits + unit
+		}
+	}
+	// Two decimals, or it would be a thousand.
+	if i := strings.IndexByte(digits, ','); i > 0 && len(strings.TrimSpace(digits))-i == len(",00") && !strings.Contains(digits, ".") {
+		s = s[:i] + "." + s[i+1:]
+	}
+	return s
 }
 
 // withoutRemark drops what a publisher wrote behind a value.
@@ -323,10 +455,38 @@ func row(s string, inTable bool) (token, bool) {
 	if !ok || status == "" || !isOp(name) {
 		return token{}, false
 	}
+	status = knownStatus(status)
 	if !isStatus(status) && !(inTable && (strings.ToUpper(name) == name || statusRest(status) != "")) {
 		return token{}, false
 	}
 	return token{rule: ruleTableRow, text: name, n: n, status: status}, true
+}
+
+// lastWord is where the last word of a text begins.
+func lastWord(s string) int { return strings.LastIndexAny(s, " \t") + 1 }
+
+// finder looks for several texts at once.
+type finder struct{ byFirst [256][]string }
+
+func newFinder(texts ...string) *finder {
+	f := &finder{}
+	for _, t := range texts {
+		f.byFirst[t[0]] = append(f.byFirst[t[0]], t)
+	}
+	return f
+}
+
+// find returns the first place from a byte on where one of the texts stands,
+// and that text; -1 if there is none.
+func (f *finder) find(s string, from int) (int, string) {
+	for i := from; i < len(s); i++ {
+		for _, t := range f.byFirst[s[i]] {
+			if strings.HasPrefix(s[i:], t) {
+				return i, t
+			}
+		}
+	}
+	return -1, ""
 }
 
 // isOp says whether a word can be the name of an op; custom ops have any letters.
@@ -344,21 +504,23 @@ func field(s string) (word, rest string) {
 	return s, ""
 }
 
-func isStatus(s string) bool {
+// knownStatus returns a status as the compiler writes it.
+func knownStatus(s string) string {
 	for _, known := range statuses {
-		if s == known {
-			return true
+		if len(s) == len(known) && strings.EqualFold(s, known) {
+			return known
 		}
 	}
-	return false
+	return s
 }
+
+func isStatus(s string) bool { return slices.Contains(statuses, s) }
 
 // statusRest is what is missing of a status that was cut or wrapped, squeezed;
 // empty if it is complete or of no known kind.
 func statusRest(s string) string {
-	s = squeeze(s)
-	for _, known := range statuses {
-		if rest, ok := strings.CutPrefix(squeeze(known), s); ok {
+	for _, known := range squeezedStatuses {
+		if rest, ok := cutSqueezed(known, s); ok {
 			return rest
 		}
 	}
@@ -367,22 +529,22 @@ func statusRest(s string) string {
 
 // wholeStatus returns the known status that the text begins.
 func wholeStatus(s string) string {
-	for _, known := range statuses {
-		if strings.HasPrefix(squeeze(known), squeeze(s)) {
-			return known
+	for i, known := range squeezedStatuses {
+		if _, ok := cutSqueezed(known, s); ok {
+			return statuses[i]
 		}
 	}
 	return s
 }
 
-// crash recognises what a shell or the C library says about a process that died.
+// crashSigns are what a shell or the C library says about a process that died.
+var crashSigns = newFinder("Segmentation fault", "core dumped", "Bus error", "Illegal instruction", "terminate called ", "*** stack smashing", "*** SIG", "Check failed: ", "Killed", "Aborted")
+
+// crash recognises the end of a process. One word alone is not enough, unless
+// it is all there is or the compiler is named.
 func crash(s string) bool {
-	for _, sign := range []string{"Segmentation fault", "core dumped", "Bus error", "Illegal instruction", "terminate called ", "*** stack smashing", "*** SIG", "Check failed: ", "Killed", "Aborted"} {
-		if i := strings.Index(s, sign); i >= 0 && (sign != "Killed" && sign != "Aborted" || s == sign || strings.Contains(s, "edgetpu_compiler")) {
-			return true
-		}
-	}
-	return false
+	i, sign := crashSigns.find(s, 0)
+	return i >= 0 && (sign != "Killed" && sign != "Aborted" || s == sign || strings.Contains(s, "edgetpu_compiler"))
 }
 
 // command recognises a command line at a prompt and returns it without.
@@ -419,44 +581,53 @@ func loose(s string) (token, bool) {
 		if l, ok := labels[label]; ok {
 			return labelled(l.rule, l.value, text)
 		}
-		if r, v := shortLabel(strings.ToLower(label)); r != ruleNone {
+		if r, v := shortLabel(label); r != ruleNone {
 			if t, ok := labelled(r, v, text); ok {
 				return t, true
 			}
 		}
 	}
-	if fields := strings.FieldsFunc(s, func(r rune) bool { return r == '|' }); len(fields) == 3 {
-		cells := strings.TrimSpace(fields[0]) + " " + strings.TrimSpace(fields[1]) + " " + strings.TrimSpace(fields[2])
-		if t, ok := exact(cells); ok && t.rule == ruleTableHead {
-			return t, true
+	if cells := strings.Trim(s, "| \t"); strings.Count(cells, "|") == 2 && len(cells) <= maxRow {
+		op, rest, _ := strings.Cut(cells, "|")
+		count, status, _ := strings.Cut(rest, "|")
+		op, count, status = strings.TrimSpace(op), strings.TrimSpace(count), strings.TrimSpace(status)
+		if strings.EqualFold(op, "Operator") && strings.EqualFold(count, "Count") && strings.EqualFold(status, "Status") {
+			return token{rule: ruleTableHead}, true
 		}
-		return row(cells, false)
+		n, ok := whole(count)
+		status = knownStatus(status)
+		return token{rule: ruleTableRow, text: op, n: n, status: status}, ok && isOp(op) && isStatus(status)
 	}
-	if squeezed := squeeze(s); len(squeezed) >= 40 {
-		if strings.HasPrefix(squeezed, squeezedNotAll[:40]) {
-			return token{rule: ruleNotAll, text: s}, true
-		}
-		if squeezed == squeeze(seeLogText) {
-			return token{rule: ruleSeeLog}, true
-		}
+	if s[0] != notAllText[0] && s[0] != seeLogText[0] || len(s) < 40 {
+		return token{}, false
+	}
+	if _, ok := squeezedAway(s, squeezedNotAll[:40]); ok {
+		return token{rule: ruleNotAll, text: s}, true
+	}
+	if rest, ok := cutSqueezed(squeezedSeeLog, s); ok && rest == "" {
+		return token{rule: ruleSeeLog}, true
 	}
 	return token{}, false
 }
 
-// shortLabel guesses a label that was shortened; its value has to prove it.
+// maxRow is more than a row of an operation table has.
+const maxRow = 200
+
+// labelWords are in every label of a figure.
+var labelWords = []string{"size", "chip", "stream", "cach", "subgraph", "operation"}
+
+// shortLabel guesses a label that was shortened, in small or capital letters;
+// its value has to prove it.
 func shortLabel(l string) (rule, value) {
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(l, w) {
-				return true
-			}
-		}
-		return false
+	has := func(words ...string) bool { return hasFold(l, words) }
+	is := func(label string) bool { return strings.EqualFold(l, label) }
+	if len(l) > 80 || !has(labelWords...) {
+		return ruleNone, 0
 	}
 	switch {
-	case l == "input size", l == "input model size":
+	case is("input size"), is("input model size"):
 		return ruleInputSize, aSize
-	case l == "output size", l == "output model size":
+	case is("output size"), is("output model size"):
 		return ruleOutputSize, aSize
 	case has("off-chip", "off chip", "streaming", "streamed"):
 		return ruleStreamed, aSize
@@ -484,10 +655,20 @@ func shortLabel(l string) (rule, value) {
 	return ruleNone, 0
 }
 
+// hasFold says whether a text has one of some words in small or capital letters.
+func hasFold(s string, words []string) bool {
+	for i := range len(s) {
+		for _, w := range words {
+			if s[i]|0x20 == w[0] && len(s)-i >= len(w) && strings.EqualFold(s[i:i+len(w)], w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // undecorated drops what publishers put around a whole line: quote marks,
-// bars, bullets, and the quoting of a notebook file. Second best, whatever
-// stands in front of a known beginning, if it can be a prompt, a time stamp
-// or a label of the program that ran the compiler.
+// bars, bullets, and the quoting of a notebook file.
 func undecorated(s string) string {
 	s = strings.TrimSuffix(s, ",")
 	s = strings.TrimSuffix(strings.TrimRight(s, "\"'"), `\n`)
@@ -495,73 +676,55 @@ func undecorated(s string) string {
 	return strings.TrimRight(s, " \t\u00a0|\"'`*“”‘’«»\\")
 }
 
-// behindPrefix splits a line before the first known beginning.
+// behindPrefix splits a line before the first known beginning, if what stands
+// in front of it can be a prompt, a time stamp or a label of the program that
+// ran the compiler.
 func behindPrefix(s string) (prefix, rest string, ok bool) {
-	at := -1
-	for _, stem := range stems {
-		if stem = stem[:min(len(stem), 18)]; strings.HasPrefix(stem, "Operator ") {
-			stem = "Operator "
-		}
-		if i := strings.Index(s, stem); i > 0 && (at < 0 || i < at) {
-			at = i
-		}
-	}
-	for _, status := range statuses {
-		if i := strings.LastIndex(s, status); i > 0 && at < 0 {
-			// the op and its count stand before the status
-			words := strings.Fields(s[:i])
-			if len(words) > 2 {
-				at = strings.LastIndex(s[:i], words[len(words)-2])
-			}
+	at, _ := lineStarts.find(s, 1)
+	if at < 0 {
+		if i, _ := statusStarts.find(s, 1); i > 0 {
+			// The op and its count stand before the status.
+			before := strings.TrimRight(s[:i], " \t")
+			before = strings.TrimRight(before[:lastWord(before)], " \t")
+			at = lastWord(before)
 		}
 	}
 	if at <= 0 || at > 80 {
 		return "", "", false
 	}
 	prefix = strings.TrimSpace(s[:at])
-	if strings.IndexFunc(prefix, isLetter) >= 0 && (prefix == "" || !strings.ContainsAny(prefix[len(prefix)-1:], ":|]>)$#%") || len(strings.Fields(prefix)) > 4) {
-		return "", "", false
-	}
-	return prefix, s[at:], true
-}
-
-// shape is a prefix with its numbers made alike: they count lines or tell the time.
-func shape(prefix string) string {
-	var b strings.Builder
-	digit := false
-	for _, r := range undecorated(prefix) {
-		if r >= '0' && r <= '9' {
-			if !digit {
-				b.WriteByte('0')
-			}
-			digit = true
-			continue
-		}
-		digit = false
-		b.WriteRune(r)
-	}
-	return b.String()
+	return prefix, s[at:], prefixes(prefix)
 }
 
 // begins says whether a text can be the beginning of a line of the compiler.
 func begins(s string, inTable bool) bool {
-	squeezed := squeeze(s)
-	if squeezed == "" {
+	if s == "" {
 		return false
 	}
 	for _, stem := range squeezedStems {
-		if strings.HasPrefix(stem, squeezed) {
+		if stem[0] != s[0] {
+			continue
+		}
+		if _, ok := cutSqueezed(stem, s); ok {
 			return true
 		}
 		// The label is complete and its value is missing or cut: "6.9", "16.".
-		if rest, ok := strings.CutPrefix(squeezed, stem); ok {
+		if rest, ok := squeezedAway(s, stem); ok {
+			rest = strings.TrimSpace(rest)
 			switch unit := strings.TrimLeft(rest, "0123456789."); stem[len(stem)-1] {
 			case ':':
-				return strings.Trim(unit, "KMi") == ""
+				return strings.Trim(unit, "KMi \t") == ""
 			case '.', '!':
 			default:
+				unit = strings.TrimSpace(unit)
 				return unit == "" || len(unit) < len(rest) && (strings.HasPrefix("seconds.", unit) || strings.HasPrefix("ms.", unit) || strings.HasPrefix("ops", unit))
 			}
+		}
+	}
+	if i := strings.IndexAny(s, ":|="); i > 0 { // a shortened label whose value is wrapped
+		if _, v := shortLabel(s[:i]); v == aSize {
+			value := strings.TrimSpace(s[i+1:])
+			return strings.Trim(strings.TrimLeft(value, "0123456789."), "KMi ") == ""
 		}
 	}
 	if inTable { // an op, perhaps its count

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ var layers = map[string][]string{
 	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "cost/replay", "internal/columns", "planner", "tflite"},
 	"plans/schema":              {},
 	"profile":                   {},
-	"profile/device":            {},
+	"profile/device":            {"internal/process", "profile", "tflite"},
 	"profile/fit":               {"cost", "profile", "tflite"},
 	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/fit", "tflite"},
 	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "tflite"},
@@ -47,11 +48,11 @@ var apart = []string{
 // outside says which packages may import a package from outside the module,
 // those named by a path and everything below it.
 var outside = map[string][]string{
-	"os/exec":                       {"compile/run", "internal/process"},
-	"C":                             {},
-	"unsafe":                        {"tflite"}, // views of numbers in a file's bytes
+	"os/exec":                       {"compile/run", "internal/process", "profile/device"},
+	"C":                             {"profile/device"},
+	"unsafe":                        {"tflite", "profile/device"}, // views of numbers in a file's bytes; memory of the runtime
 	"net/http":                      {},
-	"os":                            {"tflite", "plans", "compile/run", "internal/process", "cmd/tpuplan"},
+	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
 	"gonum.org/v1/gonum":            {"profile/device", "profile/fit"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
@@ -110,20 +111,26 @@ func within(path, root string) bool {
 	return path == root || strings.HasPrefix(path, root+"/")
 }
 
+// list is every package, as the product is built by default and with the path to a device.
 func list(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
 	var pkgs []pkg
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p pkg
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			return pkgs
-		} else if err != nil {
-			t.Fatal(err)
+	for _, tags := range []string{"", "edgetpu"} {
+		cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "-tags="+tags, module+"...")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1") // or files with cgo are left out
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
 		}
-		pkgs = append(pkgs, p)
+		for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+			var p pkg
+			if err := d.Decode(&p); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			pkgs = append(pkgs, p)
+		}
 	}
+	return pkgs
 }

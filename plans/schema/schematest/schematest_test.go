@@ -18,6 +18,7 @@ const plan = `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "optim
 var withStability = strings.Replace(plan, `"warnings"`, `"stability": [{"assumption": "31 to 68 rows", "unit": "rows", "low": 31, "high": 68, "assumed": 36, "plan_changes": true,
 	"changes_at_least": 49, "regret_ms": 4.2, "worst_at": 49, "better": [["a"]], "checked": "all", "values_tried": 9, "settled_by": "a compile", "settled_by_compile_of": ["a"]},
 	{"assumption": "against what is assumed, a rule", "plan_changes": false, "regret_ms": 0, "checked": "all", "values_tried": 1, "settled_by": "a compile"}], "warnings"`, 1)
+
 const simulation = `{"schema": "tpuplan/simulation/v1", "source": "simulated", "compiler": "16.0", "decision": "lock", "compute_included": true,
 	"workload": {"kind": "rates", "seed": 1, "calls": 2, "timed": true}, "runs": [
 	{"name": "plan", "feasible": true, "calls": 2, "loads": 1, "hits": 1, "bytes": 9, "simulated_ms": 3, "loads_per_call": 0.5,

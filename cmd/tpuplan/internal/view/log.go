@@ -78,7 +78,7 @@ func LogJSON(reports []report.Report) []byte {
 		x := invocationJSON{
 			File: r.Source.File, Command: r.Source.Command, Compiler: r.Compiler, CompileMS: printed(r.CompileMS), TimeoutS: r.TimeoutS,
 			Models: []loggedJSON{}, Failure: r.Failure, Warnings: append([]string{}, r.Warnings...), Errors: r.Errors,
-			UnknownLines: []lineJSON{}, Notes: r.Source.Notes, Rules: r.Source.Rules,
+			UnknownLines: []lineJSON{}, Notes: r.Source.Notes, Rules: r.Source.Rules(),
 		}
 		for k := range r.Models {
 			x.Models = append(x.Models, newLoggedJSON(&r.Models[k]))
