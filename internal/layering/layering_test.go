@@ -54,7 +54,7 @@ var outside = map[string][]string{
 	"net/http":                      {},
 	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
-	"gonum.org/v1/gonum":            {"profile/device", "profile/fit"},
+	"gonum.org/v1/gonum":            {"profile/fit"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
 	"golang.org/x/text":             {"internal/columns"},
 	"github.com/BurntSushi":         {"plans"},

@@ -90,12 +90,7 @@ func dot(a, b []float64) float64 {
 func (s *system) weighted(l loss, at []float64, rows [][]float64, given []float64) (*mat.Dense, []float64) {
 	a, b := mat.NewDense(len(s.cells), s.n, nil), make([]float64, len(s.cells))
 	for i, c := range s.cells {
-		weight, sum := 0.0, 0.0
-		for _, t := range c.ms {
-			w := l.weight((t - at[i]) / c.sigma)
-			weight += w
-			sum += w * (t - at[i])
-		}
+		weight, sum := c.weigh(l, at[i])
 		if weight == 0 {
 			continue
 		}
@@ -107,6 +102,16 @@ func (s *system) weighted(l loss, at []float64, rows [][]float64, given []float6
 		b[i] = root * (at[i] + sum/weight - given[i])
 	}
 	return a, b
+}
+
+// weigh sums the weights of a cell's samples, and their weighted distances from a time.
+func (c *cell) weigh(l loss, at float64) (weight, sum float64) {
+	for _, t := range c.ms {
+		w := l.weight((t - at) / c.sigma)
+		weight += w
+		sum += w * (t - at)
+	}
+	return weight, sum
 }
 
 // expected are the times of all cells, with the rows and constants that hold
@@ -165,12 +170,7 @@ func (s *system) gain(x []float64, rows [][]float64, given []float64, n int) flo
 	}
 	now, then := 0.0, 0.0
 	for i, c := range s.cells {
-		weight, sum := 0.0, 0.0
-		for _, t := range c.ms {
-			w := huber.weight((t - at[i]) / c.sigma)
-			weight += w
-			sum += w * (t - at[i])
-		}
+		weight, sum := c.weigh(huber, at[i])
 		if weight > 0 {
 			now += sum * sum / weight / (c.sigma * c.sigma)
 			r := b[i] - dot(a.RawRowView(i), z)
