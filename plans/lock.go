@@ -349,6 +349,10 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 	if err := lockFile.check(name, data); err != nil {
 		return nil, err
 	}
+	models, dense := countModels(data)
+	if dense {
+		return nil, lockFile.bad(name, "not a lock: it holds more values than a file of %s can describe", report.FormatSize(int64(len(data))))
+	}
 	syntax := func(err error) (*Lock, error) {
 		if e := (*json.SyntaxError)(nil); errors.As(err, &e) {
 			// The offset counts the byte that is wrong; at the end there is none.
@@ -369,6 +373,7 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 		return nil, lockFile.schema(name, err)
 	}
 	l := &Lock{}
+	l.Evidence.Models = make([]LockedModel, 0, models) // which Unmarshal fills
 	if err := json.Unmarshal(data, l); err != nil {
 		return syntax(err)
 	}
