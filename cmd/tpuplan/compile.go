@@ -64,6 +64,8 @@ func compileLock(c *cli.Context, u *ui) error {
 	switch {
 	case c.Int("j") < 1:
 		return usageError("", "-j %d: at least one group at a time", c.Int("j"))
+	case c.Bool("n") && format == "json":
+		return usageError("leave one of them out", "-n prints commands, not JSON")
 	case c.Duration("timeout") <= 0:
 		return usageError("leave it out for 2h", "--timeout is a time above zero, such as 10m")
 	}

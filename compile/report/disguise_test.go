@@ -372,44 +372,6 @@ func values(m *Model) map[string]string {
 	return v
 }
 
-// Every figure behind a label in a real log, found without the parser, is in
-// what was read.
-func TestRealLogsLoseNoFigure(t *testing.T) {
-	names, _, texts := realLogs(t)
-	labelled := regexp.MustCompile(`(?m)^[ \t>|*]*([A-Z][A-Za-z -]*[a-z])[ \t]*[:|=][ \t]*([0-9][0-9.]*)[ \t]*(B|KiB|MiB)?[ \t]*\r?$`)
-	figures := 0
-	for _, name := range names {
-		reports, err := Parse(name, bytes.NewReader(texts[name]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		read := map[string]int{}
-		for i := range reports {
-			for k := range reports[i].Models {
-				m := &reports[i].Models[k]
-				for _, s := range []*Size{m.InputSize, m.OutputSize, m.Available, m.Remaining, m.OnChip, m.Streamed} {
-					if s != nil {
-						read[strings.ReplaceAll(s.Text, " ", "")]++
-					}
-				}
-				for _, n := range []int{m.Subgraphs, m.Operations, m.TPUOperations, m.CPUOperations} {
-					read[strconv.Itoa(n)]++
-				}
-			}
-		}
-		for _, match := range labelled.FindAllSubmatch(texts[name], -1) {
-			figure := string(match[2]) + string(match[3])
-			if read[figure]--; read[figure] < 0 {
-				t.Errorf("%s: %s is not in what was read", name, match[0])
-			}
-			figures++
-		}
-	}
-	if figures < 400 {
-		t.Errorf("only %d figures", figures)
-	}
-}
-
 func TestUnfold(t *testing.T) {
 	for _, test := range []struct {
 		name, line string
