@@ -436,6 +436,22 @@ func TestFoldedLineIsCountedOnce(t *testing.T) {
 	}
 }
 
+// An op that is too new is told by the interpreter's error, whatever words the
+// compiler then has for it.
+func TestParseTooNew(t *testing.T) {
+	for _, e := range []string{"Didn't find op for builtin opcode 'FILL' version '3'. An older version of this builtin might be supported.", "Op builtin_code out of range: 131. Are you using old TFLite binary with newer model?"} {
+		for _, end := range []string{
+			"Invalid model: a.tflite\nModel could not be parsed\n",
+			"Compilation failed: Model failed in Tflite interpreter. Please ensure model can be loaded/run in Tflite interpreter.\nCompilation child process completed within timeout period.\nCompilation failed! \n",
+		} {
+			r := read(t, "Edge TPU Compiler version 16.0.384591198\nERROR: "+e+"\nERROR: Registration failed.\n\n"+end)
+			if diff := cmp.Diff(&Failure{UnsupportedOpVersion, e}, r.Failure); diff != "" {
+				t.Errorf("%s: %s", end, diff)
+			}
+		}
+	}
+}
+
 // Words of the person who published a log are no prefix of the compiler's.
 func TestProseIsNoPrefix(t *testing.T) {
 	for _, line := range []string{
