@@ -625,6 +625,13 @@ func TestEvaluateAgreesWithSolve(t *testing.T) {
 	}
 }
 
+// plain leaves a random model nothing but its name and its link.
+func (m *Model) plain(reserved int) {
+	m.Group, m.Before, m.Reserved = "", nil, reserved
+	m.Call.OverlapMS, m.Call.StallSlope = 0, 0
+	m.Load = compile.Load{Streamed: m.Load.Streamed, Content: m.Name}
+}
+
 func BenchmarkExactTen(b *testing.B) {
 	for _, v := range []compile.Version{compile.V15_0, compile.V16_0} {
 		for _, kind := range []string{"mixed", "alike"} {
@@ -634,10 +641,7 @@ func BenchmarkExactTen(b *testing.B) {
 				p.Objective = Time
 				for i := range p.Models {
 					m := &p.Models[i]
-					m.Group, m.Before, m.Reserved = "", nil, 70+i
-					m.Call.OverlapMS, m.Call.StallSlope = 0, 0
-					m.Load.Content = m.Name
-					m.Load.Parts = nil
+					m.plain(70 + i)
 					if kind == "alike" {
 						m.Share = 0.1
 					}

@@ -521,10 +521,7 @@ func alikeNets(n int, v compile.Version) *Problem {
 	p.Objective = Time
 	for i := range p.Models {
 		m := &p.Models[i]
-		m.Group, m.Before, m.Reserved = "", nil, 70+i
-		m.Call.OverlapMS, m.Call.StallSlope = 0, 0
-		m.Load.Content = m.Name
-		m.Load.Parts = nil
+		m.plain(70 + i)
 		for k := range 30 {
 			m.Load.Parts = append(m.Load.Parts, conv(64*(1+rng.IntN(8)), 10+11*(k%13)+i))
 		}

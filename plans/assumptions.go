@@ -256,7 +256,7 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 	var all []int
 	for _, same := range files {
 		m := &r.Problem.Models[same[0]]
-		if m.Load.Broadcast() == 0 || m.Call.StallSlope > 0 || r.steepest(same) == slopeLow {
+		if m.Load.Broadcast() == 0 || m.Call.StallSlope > 0 || r.slopeKnown(same[0]) || r.steepest(same) == slopeLow {
 			continue
 		}
 		all = append(all, same...)
@@ -303,6 +303,10 @@ func (r *Resolved) steepest(models []int) float64 {
 // their own. A link table is the user's own figure.
 func (r *Resolved) linkAssumption() []planner.Assumption {
 	device := r.Plan.Devices[0]
+	if r.Calibrated != nil && r.Calibrated.Load.Known() {
+		return nil
+	}
+	device.Link = r.Link(0)
 	if builtin, err := cost.BuiltinLink(device.Link.Name); err != nil || builtin != device.Link {
 		return nil
 	}

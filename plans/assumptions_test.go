@@ -27,6 +27,7 @@ func uncertain() map[string][]byte {
 		"up.tflite":    tflitetest.New().Input(1, 8, 8, 16).TransposeConv(16, 3, 3, 2).Conv(32, 3, 3, 1, true).Bytes(),
 		"dense.tflite": tflitetest.New().Input(1, 64).FC(64).Bytes(),
 		"big.tflite":   big.Bytes(),
+		"built.tflite": tflitetest.CompiledModel(tflitetest.Split(7, 640_000, 64_000)),
 	}
 }
 
@@ -78,6 +79,17 @@ func TestAssumptions(t *testing.T) {
 			},
 		},
 		{"one model has one plan", planOf("wide"), compile.V16_0, nil},
+		{"so it has beside a compiled one", planOf("wide", "built"), compile.V16_0, nil},
+		{
+			"of which nothing is open but the link", planOf("up", "built", "big"), compile.V15_0,
+			[]string{
+				"holding the heuristic TRANSPOSE_CONV of up takes 0.9 to 1.1 times the memory counted",
+				"streaming a convolution of any of big, up takes 1 to 8 times as long as sending it",
+				"streaming a convolution of big takes 1 to 8 times as long as sending it",
+				"streaming a convolution of up takes 1 to 8 times as long as sending it",
+				"the link of tpu0 (usb2) carries 27.2 to 40.8 MB/s",
+			},
+		},
 		{
 			"everything fits: no convolution is streamed", planOf("up", "dense"), compile.V2_1,
 			[]string{
@@ -238,7 +250,7 @@ func TestSlopeKeepsWhatWasMeasured(t *testing.T) {
 // Every assumption of every release can be varied over its range.
 func TestAssumptionsCanBeVaried(t *testing.T) {
 	for _, v := range compile.Versions() {
-		names := []string{"wide", "up", "dense", "copy", "big"}
+		names := []string{"wide", "up", "dense", "copy", "big", "built"}
 		r, err := resolveText(t, planOf(names...), uncertain(), Options{Version: &v})
 		if err != nil {
 			t.Fatal(err)

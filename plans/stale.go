@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -135,6 +136,16 @@ func compareEvidence(old, now *Evidence) []string {
 		return all
 	}
 	c.maps("the link of device", links(old), links(now))
+	calibrations := func(e *Evidence) map[string]string {
+		all := map[string]string{}
+		for _, d := range e.Devices {
+			if all[d.Name] = "none"; d.Calibration != nil {
+				all[d.Name] = fmt.Sprintf("%s with SHA-256 %.12s", quote(d.Calibration.File), d.Calibration.SHA256)
+			}
+		}
+		return all
+	}
+	c.maps("the calibration of device", calibrations(old), calibrations(now))
 	rows := func(e *Evidence) map[string]string {
 		all := map[string]string{}
 		for _, g := range e.Groups {
@@ -197,5 +208,16 @@ var modelFacts = []struct {
 	{"loads per call", func(m *LockedModel) string { return m.LoadsPerCall.text() }},
 	{"compute in the times", func(m *LockedModel) string { return fmt.Sprint(m.ComputeIncluded) }},
 	{"the source", func(m *LockedModel) string { return m.Source }},
+	{"the sources of times", func(m *LockedModel) string {
+		if m.TimeSources == nil {
+			return "as the plan has them"
+		}
+		s := m.TimeSources
+		return fmt.Sprintf("compute %s, rate %s, overhead %s, overlap %s, slope %s", s.Compute, s.Rate, s.Overhead, s.Overlap, s.Slope)
+	}},
+	{"the source of the split", func(m *LockedModel) string { return cmp.Or(m.SplitSource, Modelled) }},
+	{"the source of the parameter bytes", func(m *LockedModel) string { return cmp.Or(m.SizesSource, Modelled) }},
+	{"the hash of its log", func(m *LockedModel) string { return cmp.Or(m.LogSHA256, "none") }},
+	{"the hash of its compiled file", func(m *LockedModel) string { return cmp.Or(m.CompiledSHA256, "none") }},
 	{"the certainty", func(m *LockedModel) string { return m.Certainty }},
 }

@@ -42,6 +42,9 @@ type RunModel struct {
 	Name   string `json:"name"`
 	File   string `json:"file"`             // slash path, relative to the folder of the run
 	SHA256 string `json:"sha256,omitempty"` // of the file, hex; a measurer refuses another one
+	// Of is the model that this file is another compile of, with another
+	// split; "" is the model called Name. A measurer does not care.
+	Of string `json:"of,omitempty"`
 	// Bytes a call sends over the bus, both directions, by the file's hints.
 	WarmBytes int64 `json:"warm_bytes,omitempty"`
 	ColdBytes int64 `json:"cold_bytes,omitempty"`

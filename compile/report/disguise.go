@@ -38,14 +38,14 @@ type utf16Reader struct {
 	order binary.ByteOrder
 	ready []byte // converted, not read yet
 	store [utf8.UTFMax * 512]byte
+	two   [2]byte
 }
 
 func (u *utf16Reader) unit() (rune, error) {
-	var two [2]byte
-	if _, err := io.ReadFull(u.in, two[:]); err != nil {
+	if _, err := io.ReadFull(u.in, u.two[:]); err != nil {
 		return 0, io.EOF // half a unit at the end is nothing
 	}
-	return rune(u.order.Uint16(two[:])), nil
+	return rune(u.order.Uint16(u.two[:])), nil
 }
 
 func (u *utf16Reader) Read(to []byte) (int, error) {

@@ -21,7 +21,7 @@ const (
 	// free, so that a wrong file does not fill the memory. With the text itself
 	// and the buffers that is twice the text and a megabyte. Of real logs one
 	// behind the other, the shortest there are, it takes 1.1 times the text.
-	freeBytes = 950_000
+	freeBytes = 880_000
 )
 
 // Parse reads what edgetpu_compiler printed, any release from 1.0 to 16.0, and
@@ -40,7 +40,9 @@ func Parse(name string, r io.Reader) ([]Report, error) {
 func (p *parser) parse(r io.Reader) ([]Report, error) {
 	in := bufio.NewReaderSize(r, maxLine)
 	head, _ := in.Peek(512)
+	free, share := freeBytes, 1
 	if order, ok := utf16Order(head); ok { // what PowerShell writes
+		free, share = free-maxLine, 3 // it may take half as much again in UTF-8
 		in = bufio.NewReaderSize(&utf16Reader{in: in, order: order}, maxLine)
 		head, _ = in.Peek(512)
 	}
@@ -63,7 +65,7 @@ func (p *parser) parse(r io.Reader) ([]Report, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
-		p.limit = freeBytes + size
+		p.limit = free + size/share
 		if text != "" {
 			p.physical(Line{number, text})
 		}
@@ -651,7 +653,12 @@ func (p *parser) compilation(t token) {
 			p.attempt.Succeeded = true
 		}
 	case ruleFailed:
-		p.fail(reasonKind(t.text), t.text)
+		kind := reasonKind(t.text)
+		if e := p.tooNew(); e != "" && kind == Other {
+			p.fail(UnsupportedOpVersion, e) // the reason is that the interpreter failed
+			return
+		}
+		p.fail(kind, t.text)
 		p.expect(&p.attempt.Failure.Text)
 	case ruleInternal:
 		p.fail(Internal, t.text)
@@ -709,15 +716,24 @@ func (p *parser) nextAttempt(search bool) {
 	p.listed = p.listed || search || len(p.source.Attempts) > 0
 }
 
+// tooNew is the error of TensorFlow Lite about an op that is newer than it, "" if
+// there is none.
+func (p *parser) tooNew() (found string) {
+	for _, e := range p.report.Errors {
+		if strings.HasPrefix(e, "Didn't find op for builtin opcode") || strings.HasPrefix(e, "Op builtin_code out of range") {
+			found = e
+		}
+	}
+	return found
+}
+
 // refused takes the reason behind "Invalid model".
 func (p *parser) refused(text string) {
 	f := Failure{NotQuantized, text}
 	if text == notParsedText {
 		f.Kind = NotParsed
-		for _, e := range p.report.Errors {
-			if strings.HasPrefix(e, "Didn't find op for builtin opcode") {
-				f = Failure{UnsupportedOpVersion, e}
-			}
+		if e := p.tooNew(); e != "" {
+			f = Failure{UnsupportedOpVersion, e}
 		}
 	}
 	if n := len(p.report.Models); n > 0 && p.report.Models[n-1].Failure != nil {

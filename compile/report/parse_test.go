@@ -362,8 +362,8 @@ func TestParseMemory(t *testing.T) {
 		"x\ry\rz\r", "a\\nEdge TPU\\n\\n", `{"log":"\u0041"}` + "\n", `{"log":"a"}` + "\n", "['Edge TPU', 'a', 'b', 'c']\n", "&amp;\n", "\x1b[0mE\n", "\u00a0x\n", "<b>x</b>\n",
 		"> Edge TPU Compiler version 1\n", "1 | 2 | 3\n", "\"\n", "```\n", "\xff\xfe\n", "OUTPUT MODEL: a\n", "input model: a\n", "Model successfully compiled but not all operations are supported\nby the\n",
 	} {
-		for _, head := range []string{"", whole16, "Edge TPU Compiler version 15.0.1\n"} {
-			for _, n := range []int{3_000, 60_000, 400_000} {
+		for _, head := range []string{"", whole16} {
+			for _, n := range []int{3_000, 250_000} {
 				text := head + strings.Repeat(hostile, n/len(hostile)+1)
 				fuzztest.Bounded(t, len(text), func() { Parse("x.log", strings.NewReader(text)) })
 				if t.Failed() {

@@ -32,9 +32,10 @@ var layers = map[string][]string{
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {"internal/process", "profile", "tflite"},
+	"profile/fit":               {"cost", "profile", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "tflite"},
 	"profile/remote":            {"compile/emit", "internal/process", "profile", "profile/device", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import
@@ -54,6 +55,7 @@ var outside = map[string][]string{
 	"net/http":                      {},
 	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "profile/remote", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
+	"gonum.org/v1/gonum":            {"profile/fit"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
 	"golang.org/x/text":             {"internal/columns"},
 	"github.com/BurntSushi":         {"plans"},

@@ -286,7 +286,10 @@ func TestServeFailures(t *testing.T) {
 				}
 			}, code: profile.BadModel, text: "not a compiled model", hint: "compile it",
 		},
-		{name: "no run", change: func(_ *testing.T, r *rig) { r.run.Repeats = 1 << 29; r.Command = []string{os.Args[0], device.ChildCommand} }, code: "", text: "are impossible"},
+		{name: "no run", change: func(_ *testing.T, r *rig) {
+			r.run.Repeats = 1 << 29
+			r.Command = []string{os.Args[0], device.ChildCommand}
+		}, code: "", text: "are impossible"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

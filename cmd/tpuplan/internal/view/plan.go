@@ -24,6 +24,9 @@ type Planned struct {
 
 	Checked   bool              // Stability was found out
 	Stability []planner.Finding // which assumptions change the plan
+
+	Compiles  [][]string // the real compiles that were spent on this plan, models by name
+	Unsettled bool       // more of them would settle more
 }
 
 type planJSON struct {
@@ -41,6 +44,7 @@ type planJSON struct {
 	Baselines       []baselineJSON `json:"baselines"`
 	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
 	Warnings        []string       `json:"warnings"`
+	Compiles        [][]string     `json:"compiles,omitempty"` // that were spent, models in order
 }
 
 type objectiveJSON struct {
@@ -50,8 +54,9 @@ type objectiveJSON struct {
 }
 
 type deviceJSON struct {
-	Name   string      `json:"name"`
-	Groups []groupJSON `json:"groups"`
+	Name        string                   `json:"name"`
+	Groups      []groupJSON              `json:"groups"`
+	Calibration *plans.LockedCalibration `json:"calibration,omitempty"`
 }
 
 type groupJSON struct {
@@ -78,7 +83,10 @@ type modelJSON struct {
 	LoadBytes       int64   `json:"load_bytes"`
 	LoadsPerCall    number  `json:"loads_per_call"`
 	Source          string  `json:"source"`
-	Certainty       string  `json:"certainty"`
+	// TimeSources are there where the device is calibrated.
+	TimeSources *plans.TimeSources `json:"time_sources,omitempty"`
+	SplitSource string             `json:"split_source"`
+	Certainty   string             `json:"certainty"`
 }
 
 type baselineJSON struct {
@@ -103,9 +111,10 @@ func (p *Planned) json(schema string) planJSON {
 		Models:          []modelJSON{},
 		Baselines:       []baselineJSON{},
 		Warnings:        []string{},
+		Compiles:        p.Compiles,
 	}
 	for d := range plan.Devices {
-		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}}
+		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}, Calibration: p.Lock.Evidence.Devices[d].Calibration}
 		for g := range plan.Devices[d].Groups {
 			group := &plan.Devices[d].Groups[g]
 			x := groupJSON{
@@ -126,7 +135,7 @@ func (p *Planned) json(schema string) planJSON {
 			SteadyMS: number(o.SteadyMS), ColdMS: number(o.ColdMS), ExpectedMS: number(o.ExpectedMS),
 			CallHitRate: number(1 - o.Miss), LoadsPerCall: number(o.Miss),
 			CachedBytes: o.Split.Cached, StreamedBytes: o.Split.Streamed,
-			Source: p.evidence(i).Source, Certainty: p.evidence(i).Certainty,
+			Source: p.evidence(i).Source, TimeSources: p.evidence(i).TimeSources, SplitSource: p.evidence(i).SplitSource, Certainty: p.evidence(i).Certainty,
 		}
 		if o.Split.Cached > 0 {
 			x.LoadBytes = o.Split.Cached + int64(m.Call.LoadBytes)
@@ -408,11 +417,16 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	b.WriteString("\n")
 	paragraph(b, s, "sure: ", text)
+	var measured []string // models whose group has been compiled
 	bySource, byCertainty, byReserve := map[string][]string{}, map[string][]string{}, map[string][]string{}
 	for i := range p.Plan.Models {
 		e := p.evidence(i)
 		bySource[e.Source] = append(bySource[e.Source], e.Name)
-		byCertainty[e.Certainty] = append(byCertainty[e.Certainty], e.Name)
+		if e.SplitSource == plans.Measured {
+			measured = append(measured, e.Name)
+		} else {
+			byCertainty[e.Certainty] = append(byCertainty[e.Certainty], e.Name)
+		}
 		if p.Resolved.Files[i].Compiled != nil {
 			continue // nothing is reserved for it
 		}
@@ -420,6 +434,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		byReserve[rows] = append(byReserve[rows], e.Name)
 	}
 	var splits, rows, times []string
+	if len(measured) > 0 {
+		splits = append(splits, "measured for "+list(measured, len(p.Plan.Models)))
+	}
 	for c := report.Exact; c <= report.Unknown; c++ {
 		if names := byCertainty[c.String()]; len(names) > 0 {
 			splits = append(splits, c.String()+" for "+list(names, len(p.Plan.Models)))
@@ -434,18 +451,49 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	for _, source := range slices.Sorted(maps.Keys(bySource)) {
 		text := source + " for " + list(bySource[source], len(p.Plan.Models))
-		if own := p.Resolved.Plan.Compiler.Version; source == "measured" && own != p.Resolved.Version {
+		if own := p.Resolved.Plan.Compiler.Version; source != "modelled" && own != p.Resolved.Version {
 			text += fmt.Sprintf(" with %s, and corrected by a heuristic count of instruction bytes", own)
 		}
-		if source == "modelled" {
-			text += ", from the link's rate and a heuristic count of instruction bytes"
+		if source == plans.Modelled {
+			text += ", from the link's rate and " + p.instructions(bySource[source])
 		}
 		times = append(times, text)
 	}
 	paragraph(b, s, "      ", "times: "+strings.Join(times, "; "))
+	if text := p.calibration(); text != "" {
+		paragraph(b, s, "      ", text)
+	}
+	if n := len(p.Compiles); n > 0 {
+		var calls []string
+		for _, names := range p.Compiles {
+			calls = append(calls, strings.Join(names, " + "))
+		}
+		text := fmt.Sprintf("%s spent: %s", count(n, "real compile"), strings.Join(calls, "; "))
+		if p.Unsettled {
+			text += "; more would settle more"
+		}
+		paragraph(b, s, "      ", text)
+	}
 	if text := p.firmness(); text != "" {
 		paragraph(b, s, "      ", text)
 	}
+}
+
+// instructions says where the instruction bytes of models are from.
+func (p *Planned) instructions(names []string) string {
+	var guessed []string
+	for i := range p.Resolved.Files {
+		if f := &p.Resolved.Files[i]; slices.Contains(names, f.Name) && !f.InstructionsMeasured() {
+			guessed = append(guessed, f.Name)
+		}
+	}
+	switch len(guessed) {
+	case 0:
+		return "measured instruction bytes"
+	case len(names):
+		return "a heuristic count of instruction bytes"
+	}
+	return "measured instruction bytes, a heuristic count of them for " + strings.Join(guessed, ", ")
 }
 
 // list names models, unless it is all of them.

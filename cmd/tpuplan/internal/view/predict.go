@@ -9,6 +9,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/plans"
 )
 
 type predictJSON struct {
@@ -33,6 +34,7 @@ type predictedJSON struct {
 	OnChipBytes     int64            `json:"on_chip_bytes"`
 	StreamedBytes   int64            `json:"streamed_bytes"`
 	Certainty       report.Certainty `json:"certainty"`
+	Source          string           `json:"source"` // of the split
 	Fits            bool             `json:"fits"`
 	Subgraphs       int              `json:"subgraphs"`
 	Operations      int              `json:"operations"`
@@ -82,6 +84,7 @@ func PredictJSON(p *compile.Prediction) []byte {
 			OnChipBytes:    int64(m.Split.Rows) * compile.RowBytes,
 			StreamedBytes:  m.Split.Streamed,
 			Certainty:      m.Certainty,
+			Source:         splitSource(p),
 			Fits:           m.Model.Reserve.Fits,
 			Subgraphs:      m.Model.Subgraphs,
 			Operations:     len(m.Model.Ops),
@@ -96,7 +99,9 @@ func PredictJSON(p *compile.Prediction) []byte {
 		cached := opsInCache(m)
 		for k := range m.Model.Ops {
 			op := newOpJSON(&m.Model.Ops[k])
-			op.Cached = &cached[k]
+			if cached != nil {
+				op.Cached = &cached[k]
+			}
 			x.Ops = append(x.Ops, op)
 		}
 		out.Models = append(out.Models, x)
@@ -104,8 +109,20 @@ func PredictJSON(p *compile.Prediction) []byte {
 	return encode(out)
 }
 
-// opsInCache says for each op of a model whether it has parts and all of them are cached.
+// splitSource says whether the split of an invocation is known or computed.
+func splitSource(p *compile.Prediction) string {
+	if p.Measured {
+		return plans.Measured
+	}
+	return plans.Modelled
+}
+
+// opsInCache says for each op of a model whether it has parts and all of them
+// are cached; nil where a measured split does not tell.
 func opsInCache(m *compile.Predicted) []bool {
+	if len(m.Split.InCache) < len(m.Model.Load.Parts) {
+		return nil
+	}
 	cached := make([]bool, len(m.Model.Ops))
 	for k, part := range m.Model.Load.Parts {
 		first := k == 0 || m.Model.Load.Parts[k-1].Op != part.Op
@@ -137,7 +154,7 @@ func Predict(p *compile.Prediction, s Style) []byte {
 	}
 	b.WriteString("\n")
 	pool.write(&b, s, "pool ", p.Remaining)
-	paragraph(&b, s, "     ", fmt.Sprintf("%s of every tile reserved, %s; allocation rule: %s", count(p.Reserve.Rows, "row"), reserveSource(p.Reserve), p.RuleCertainty))
+	paragraph(&b, s, "     ", fmt.Sprintf("%s of every tile reserved, %s; %s", count(p.Reserve.Rows, "row"), reserveSource(p.Reserve), splitOrigin(p)))
 
 	for i := range p.Models {
 		m := &p.Models[i]
@@ -149,6 +166,17 @@ func Predict(p *compile.Prediction, s Style) []byte {
 		predictedOps(&b, s, &p.Models[i])
 	}
 	return b.Bytes()
+}
+
+// splitOrigin says where the split came from.
+func splitOrigin(p *compile.Prediction) string {
+	switch {
+	case p.Measured && len(p.Models) == 1:
+		return "split: measured, the model has been compiled alone"
+	case p.Measured:
+		return "split: measured, these models have been compiled together"
+	}
+	return "allocation rule: " + p.RuleCertainty.String()
 }
 
 // reserveOrigin says where reserved rows came from.
@@ -178,7 +206,7 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 	cached := opsInCache(m)
 	var streamed []*compile.OpInfo
 	for k := range m.Model.Ops {
-		if o := &m.Model.Ops[k]; o.Mapped && o.Bytes > 0 && !cached[k] {
+		if o := &m.Model.Ops[k]; cached != nil && o.Mapped && o.Bytes > 0 && !cached[k] {
 			streamed = append(streamed, o)
 		}
 	}
@@ -190,6 +218,8 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 		failed(b, s, m.Model.Failure)
 	}
 	if len(streamed) > 0 {
+		fmt.Fprintf(b, "  ops [%s]\n", drawOps(pieces(m), max(20, min(64, s.Width-8))))
+		paragraph(b, s, "      ", "as wide as their bytes, in order: = cached, ~ streamed, - both")
 		slices.SortStableFunc(streamed, func(a, b *compile.OpInfo) int { return cmp.Compare(b.Bytes, a.Bytes) })
 		t := table{columns: []column{{title: "STREAMED OP", fixed: true}, right(""), right("BYTES"), right("ROWS"), {title: "CERTAINTY", fixed: true}}}
 		for _, o := range streamed[:min(len(streamed), shownOps)] {
@@ -201,6 +231,60 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 		}
 	}
 	cpuOps(b, s, m.Model)
+}
+
+// piece is an op's share of a picture.
+type piece struct{ cached, streamed int64 }
+
+// pieces are the ops of a model that have parameters, in their order. It
+// wants a split that tells its parts.
+func pieces(m *compile.Predicted) []piece {
+	all := make([]piece, len(m.Model.Ops))
+	for k := range m.Model.Ops {
+		if o := &m.Model.Ops[k]; o.Mapped {
+			all[k].streamed = o.Bytes
+		}
+	}
+	for k, part := range m.Model.Load.Parts {
+		if m.Split.InCache[k] {
+			all[part.Op].cached += part.Bytes
+			all[part.Op].streamed -= part.Bytes
+		}
+	}
+	return all
+}
+
+// drawOps is a line of so many cells, each an equal share of all bytes.
+func drawOps(ops []piece, width int) string {
+	var total int64
+	for _, p := range ops {
+		total += p.cached + p.streamed
+	}
+	line := make([]byte, width)
+	for i := range line {
+		// the bytes of cell i, counted from its start
+		from := total * int64(i) / int64(width)
+		to := max(from+1, total*int64(i+1)/int64(width))
+		var held piece
+		at := int64(0)
+		overlap := func(n int64) int64 {
+			n, at = max(0, min(at+n, to)-max(at, from)), at+n
+			return n
+		}
+		for _, p := range ops {
+			held.cached += overlap(p.cached)
+			held.streamed += overlap(p.streamed)
+		}
+		switch {
+		case held.streamed == 0:
+			line[i] = '='
+		case held.cached == 0:
+			line[i] = '~'
+		default:
+			line[i] = '-'
+		}
+	}
+	return string(line)
 }
 
 // failed says why no usable model would come out of the compiler.

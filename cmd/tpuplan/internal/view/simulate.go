@@ -3,6 +3,8 @@ package view
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tpuplan/tpuplan/cost"
@@ -402,24 +404,21 @@ func (s *Simulation) waiting(b *bytes.Buffer, style Style) {
 
 // doubts says what the numbers are worth.
 func (s *Simulation) doubts(b *bytes.Buffer, style Style) {
-	var measured, modelled []string
+	bySource := map[string][]string{}
 	for i := range s.Resolved.Problem.Models {
-		m := &s.Resolved.Problem.Models[i]
-		if m.Call.ComputeIncluded {
-			measured = append(measured, m.Name)
-		} else {
-			modelled = append(modelled, m.Name)
-		}
+		source := s.Resolved.Source(i)
+		bySource[source] = append(bySource[source], s.Resolved.Problem.Models[i].Name)
 	}
 	all := len(s.Resolved.Problem.Models)
 	b.WriteString("\n")
 	paragraph(b, style, "sure: ", "everything is simulated, nothing was measured: which calls load is the driver's rule, from an empty device on; each takes its time in the plan")
 	var times []string
-	if len(measured) > 0 {
-		times = append(times, "measured for "+list(measured, all))
-	}
-	if len(modelled) > 0 {
-		times = append(times, "modelled for "+list(modelled, all)+", without compute")
+	for _, source := range slices.Sorted(maps.Keys(bySource)) {
+		text := source + " for " + list(bySource[source], all)
+		if source == cost.SourceModelled {
+			text += ", without compute"
+		}
+		times = append(times, text)
 	}
 	paragraph(b, style, "      ", "times: "+strings.Join(times, "; "))
 	if s.Timed && !s.computeIncluded() {

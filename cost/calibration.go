@@ -1,0 +1,145 @@
+package cost
+
+// Calibration is what timed calls on one device taught about the cost of a
+// call: pure data, made by profile/fit and kept in a file by plans. Every
+// number says where it came from and how far it may be off.
+//
+//	steady = compute + (fixed + streamed) / rate + slope x streamed
+//	cold   = steady + max(0, (cached + load instructions) / rate - overlap) + overhead
+type Calibration struct {
+	Device  string   `json:"device,omitempty"` // as the runtime that was timed lists it
+	Link    string   `json:"link,omitempty"`   // the link whose built-in values were kept where samples could not tell
+	Load    Estimate `json:"load_bytes_per_ms"`
+	Stream  Estimate `json:"stream_bytes_per_ms"` // everything else a call sends; as Load unless samples show it to be faster
+	Over    Estimate `json:"overhead_ms"`
+	Overlap Estimate `json:"overlap_ms"`
+	// Models are sorted by name.
+	Models    []CalibratedModel `json:"models"`
+	Samples   SampleCounts      `json:"samples"`
+	Residuals Residuals         `json:"residuals"`
+	Warnings  []string          `json:"warnings"`
+}
+
+// Estimate is a number with its 95 % interval.
+type Estimate struct {
+	Value float64 `json:"value"`
+	// Low and High bound the interval; one that the samples leave open is nil.
+	Low  *float64 `json:"low,omitempty"`
+	High *float64 `json:"high,omitempty"`
+	// Source is measured, imported, simulated, or modelled for a value that
+	// was kept because no sample could tell.
+	Source  string `json:"source"`
+	Samples int    `json:"samples,omitempty"` // how many it rests on
+	// Why says why a modelled value was kept; With names the parameters that
+	// the samples cannot tell it from.
+	Why  string   `json:"why,omitempty"`
+	With []string `json:"inseparable_from,omitempty"`
+}
+
+// Known reports whether samples gave the value.
+func (e *Estimate) Known() bool { return e.Source != "" && e.Source != SourceModelled }
+
+// SourceModelled is the source of a number that no sample gave.
+const SourceModelled = "modelled"
+
+// CalibratedModel is what was learnt about one model.
+type CalibratedModel struct {
+	Name    string   `json:"name"`
+	Compute Estimate `json:"compute_ms"` // on the device and the host, without any transfer
+	// Slope is what a streamed byte takes beyond its transfer.
+	Slope Estimate `json:"stream_slope_ms_per_byte"`
+	// SourceSHA256 is the hash of the model before it was compiled, where that is known.
+	SourceSHA256 string           `json:"source_sha256,omitempty"`
+	Files        []CalibratedFile `json:"files"` // the compiled files that were timed, least streamed first
+}
+
+// CalibratedFile is a compiled file that was timed, and what its calls send.
+type CalibratedFile struct {
+	File          string `json:"file,omitempty"` // base name
+	SHA256        string `json:"sha256,omitempty"`
+	CachedBytes   int64  `json:"cached_bytes"`
+	StreamedBytes int64  `json:"streamed_bytes"`
+	FixedBytes    int64  `json:"fixed_bytes"` // instructions, input and output of every call
+	LoadBytes     int64  `json:"load_instruction_bytes"`
+}
+
+// SampleCounts says what became of the samples.
+type SampleCounts struct {
+	Used      int `json:"used"`
+	Unused    int `json:"unused"` // create, and whatever no formula speaks of
+	Outliers  int `json:"outliers"`
+	Measured  int `json:"measured,omitempty"` // of those used
+	Imported  int `json:"imported,omitempty"`
+	Simulated int `json:"simulated,omitempty"`
+}
+
+// Residuals is how well the formulas fit the samples.
+type Residuals struct {
+	// MedianPercent and WorstPercent are by how much the times of calls of one
+	// file and kind differ from the fitted ones, without their sign.
+	MedianPercent float64 `json:"median_percent"`
+	WorstPercent  float64 `json:"worst_percent"`
+	// NoisePercent is how much repeats of one call differ among themselves.
+	NoisePercent float64 `json:"noise_percent,omitempty"`
+	// Free is how many more kinds of calls than parameters there are; with none
+	// the formulas cannot be checked.
+	Free int `json:"free"`
+	// Excess is by what factor calls of different files disagree more than repeats do;
+	// absent unless that is more than chance. The intervals are wider by it.
+	Excess float64        `json:"excess,omitempty"`
+	Calls  []CalibratedOn `json:"calls"`
+}
+
+// CalibratedOn is one kind of call that was timed.
+type CalibratedOn struct {
+	Model    string  `json:"model"`
+	File     string  `json:"file,omitempty"`
+	Run      string  `json:"run,omitempty"`
+	Kind     string  `json:"kind"` // warm or cold
+	Samples  int     `json:"samples"`
+	Outliers int     `json:"outliers,omitempty"`
+	MS       float64 `json:"ms"` // of a typical sample
+	FittedMS float64 `json:"fitted_ms"`
+}
+
+// Model finds a model by the hash of its file, compiled or not, else by its
+// name; nil if it is not among those calibrated.
+func (c *Calibration) Model(name, sha256 string) *CalibratedModel {
+	var named *CalibratedModel
+	for i := range c.Models {
+		m := &c.Models[i]
+		if sha256 != "" && m.SourceSHA256 == sha256 {
+			return m
+		}
+		for k := range m.Files {
+			if sha256 != "" && m.Files[k].SHA256 == sha256 {
+				return m
+			}
+		}
+		if m.Name == name {
+			named = m
+		}
+	}
+	return named
+}
+
+// Call is what a call of a calibrated model costs; the bytes are those of a
+// warm call besides its streamed parameters, and of a load besides its cached
+// ones. Nil is a model of which nothing was learnt: the link is what counts then.
+// The slope was learnt of all streamed bytes and goes by those of convolutions,
+// which alone make compute wait ([Call.Stall]).
+func (c *Calibration) Call(m *CalibratedModel, fixedBytes, loadBytes int64) Call {
+	call := Call{
+		FixedMS:    float64(fixedBytes) / c.Stream.Value,
+		BytesPerMS: c.Load.Value,
+		LoadBytes:  float64(loadBytes),
+		OverheadMS: c.Over.Value,
+		OverlapMS:  c.Overlap.Value,
+	}
+	if m != nil && m.Compute.Known() {
+		call.FixedMS += m.Compute.Value
+		call.StallSlope = float64(m.Slope.Value * c.Load.Value)
+		call.ComputeIncluded = true
+	}
+	return call
+}
