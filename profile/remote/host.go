@@ -57,6 +57,7 @@ type Board struct {
 	session *session
 	command []string        // that measures there
 	have    map[string]bool // hashes of models that are there
+	lost    bool            // the connection is, and somebody knows
 }
 
 //go:embed run.sh
@@ -339,6 +340,7 @@ func (b *Board) Measure(ctx context.Context, run *profile.Run, emit func(*profil
 func (b *Board) ended(exit int) *profile.Failure {
 	switch {
 	case exit == 255 || exit < 0:
+		b.lost = true
 		return &profile.Failure{
 			Code: profile.Unreachable, Text: fmt.Sprintf("the connection to %s is lost", b.host.Name),
 			Hint: "the samples that arrived are kept; the same command continues behind them",
@@ -430,4 +432,9 @@ func duplicate(to, from string) (size int64, err error) {
 
 // Close ends the session. The private folder is gone when it returns, if the
 // board can still be reached.
-func (b *Board) Close() error { return b.session.close() }
+func (b *Board) Close() error {
+	if err := b.session.close(); !b.lost {
+		return err
+	}
+	return nil
+}

@@ -182,6 +182,9 @@ func ssh() int {
 	}
 	io.Copy(os.Stdout, stdout) //nolint:errcheck // likewise
 	<-errors
+	// As ssh does, which ends somewhat later.
+	os.Stdout.Close()                   //nolint:errcheck // likewise
+	exec.Command("sh", "-c", ":").Run() //nolint:errcheck // it only takes time
 	cmd.Wait() //nolint:errcheck // its exit code counts
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
 		return code
