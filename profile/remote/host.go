@@ -67,8 +67,8 @@ const runName = "run.sh"
 // Dial reaches a host and finds out what can measure there. The error is a
 // [*profile.Failure] where the reason is known. A board has to be closed.
 func Dial(ctx context.Context, host Host) (board *Board, err error) {
-	if err := checkName(host.Name); err != nil {
-		return nil, err
+	if f := CheckName(host.Name); f != nil {
+		return nil, f
 	}
 	h := &host
 	if len(h.SSH) == 0 {
@@ -97,8 +97,9 @@ func Dial(ctx context.Context, host Host) (board *Board, err error) {
 	return b, nil
 }
 
-// checkName refuses what ssh would take for something else than a name.
-func checkName(name string) error {
+// CheckName says what is wrong with the name of a host, or nil: ssh would take some
+// for something else.
+func CheckName(name string) *profile.Failure {
 	if name == "" || strings.HasPrefix(name, "-") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\"'`+"`$;&|<>(){}*?!#", r) }) {
 		return &profile.Failure{Code: profile.NotAvailable, Text: fmt.Sprintf("%q is no name of a host", name), Hint: "a host is USER@NAME or a name of ~/.ssh/config, which also has the place for ports"}
 	}
