@@ -271,7 +271,7 @@ func TestParentKilled(t *testing.T) {
 	if _, err := io.ReadFull(pipe, here); err != nil {
 		t.Fatal(err)
 	}
-	parent.Process.Kill() //nolint:errcheck // then it has ended
+	parent.Process.Kill()                                           //nolint:errcheck // then it has ended
 	if data, err := io.ReadAll(pipe); err != nil || len(data) > 0 { // ends when the child does
 		t.Errorf("read %q, error %v", data, err)
 	}
