@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package remotetest stands in for boards and the way to them: programs that
 // behave as ssh and scp, a Python that has the script's part, and folders that
 // are the boards. Tests run them from their own binary.
