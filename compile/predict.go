@@ -23,6 +23,7 @@ type Prediction struct {
 	Remaining     int64            // bytes left after all models
 	RuleCertainty report.Certainty // of the allocation rule
 	SharesLayers  bool             // different models share layers, see [SharesLayers]
+	Measured      bool             // these models have been compiled together, in this order or one that makes no difference
 	Models        []Predicted
 	Report        report.Report
 }
@@ -67,7 +68,12 @@ func GroupReserve(members []Reserve) Reserve {
 
 // Predict says what version v of edgetpu_compiler would report for one
 // invocation with these models in this order.
-func Predict(v Version, inputs []Input) *Prediction {
+func Predict(v Version, inputs []Input) *Prediction { return (*Facts)(nil).Predict(v, inputs) }
+
+// Predict is the package's Predict for one who knows facts: an invocation that
+// has been compiled has the splits that it had. The models must have been
+// corrected by [Facts.Apply].
+func (f *Facts) Predict(v Version, inputs []Input) *Prediction {
 	loads := make([]*Load, len(inputs))
 	reserves := make([]Reserve, len(inputs))
 	for i := range inputs {
@@ -82,13 +88,25 @@ func Predict(v Version, inputs []Input) *Prediction {
 	if p.SharesLayers = SharesLayers(loads); p.SharesLayers && !v.Sequential() {
 		p.RuleCertainty = p.RuleCertainty.Weaker(report.Heuristic)
 	}
+	known := f.Known(inputs)
+	var splits []Split
+	if known != nil {
+		p.Measured, p.Reserve, splits = true, known.Reserve, known.Splits
+	} else {
+		splits = Allocate(v, p.Reserve.Rows, loads)
+	}
 	p.Capacity = int64(PoolRows(p.Reserve.Rows)) * RowBytes
-	splits := Allocate(v, p.Reserve.Rows, loads)
-	low, high := cachedRange(v, p.Reserve, loads)
+	low, high := make([]int64, len(loads)), make([]int64, len(loads))
+	if known == nil {
+		low, high = cachedRange(v, p.Reserve, loads)
+	}
 	p.Remaining = p.Capacity
 	for i, s := range splits {
 		p.Remaining -= int64(s.Rows) * RowBytes // copies of one model too: each has its own rows
 		c := inputs[i].Model.Certainty.Weaker(p.RuleCertainty)
+		if known != nil {
+			low[i], high[i], c = s.Cached, s.Cached, report.Exact
+		}
 		if low[i] != high[i] {
 			c = c.Weaker(p.Reserve.Certainty)
 		}

@@ -270,7 +270,6 @@ type TimeSources struct {
 // and Source sums it up: the least real of what they rest on, or modelled
 // where compute is left out.
 func (r *Resolved) Sources(model int) TimeSources {
-	const measured = "measured"
 	s := TimeSources{cost.SourceModelled, cost.SourceModelled, cost.SourceModelled, cost.SourceModelled, cost.SourceModelled}
 	if c := r.Calibrated; c != nil {
 		s.Rate, s.Overhead, s.Overlap = c.Load.Source, c.Over.Source, c.Overlap.Source
@@ -279,10 +278,10 @@ func (r *Resolved) Sources(model int) TimeSources {
 		}
 	}
 	if r.Plan.Models[model].SteadyMS != nil {
-		s.Compute = measured
+		s.Compute = Measured
 	}
 	if r.Plan.Models[model].ColdMS != nil {
-		s.Rate, s.Overhead, s.Overlap = measured, measured, measured
+		s.Rate, s.Overhead, s.Overlap = Measured, Measured, Measured
 	}
 	return s
 }

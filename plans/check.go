@@ -19,8 +19,6 @@ import (
 var (
 	laterDeadline = &hinted{"deadlines are not planned yet", "leave it out; warm, cold and expected times are shown for every model"}
 	laterSegments = &hinted{"models are not cut into segments yet", "leave it out, or list the .tflite file of every segment as a model of its own"}
-	laterLog      = &hinted{"compiler logs are not read by a plan yet", `copy the figure from the log: available = "6.91MiB"`}
-	laterCompiled = &hinted{"compiled files are not read by a plan yet", "give what was measured: available, steady and cold"}
 	laterDevice   = &hinted{"models cannot be pinned to a device yet: one device is planned and holds them all", "leave it out"}
 )
 
@@ -136,6 +134,8 @@ func (d *decoder) models(p *Plan, raw any) {
 			available sizeValue
 			steady    measuredTime
 			cold      measuredTime
+			log       pathValue
+			compiled  pathValue
 		)
 		good := d.table(at, raw, []key{
 			{name: "name", into: &name, required: true},
@@ -149,8 +149,8 @@ func (d *decoder) models(p *Plan, raw any) {
 			{name: "cold", into: &cold},
 			{name: "deadline", refused: laterDeadline},
 			{name: "segments", refused: laterSegments},
-			{name: "log", refused: laterLog},
-			{name: "compiled", refused: laterCompiled},
+			{name: "log", into: &log},
+			{name: "compiled", into: &compiled},
 			{name: "device", refused: laterDevice},
 		})
 		m := Model{Name: string(name), File: string(file.pathValue), OrderBefore: before}
@@ -173,6 +173,12 @@ func (d *decoder) models(p *Plan, raw any) {
 		if good["cold"] {
 			ms := float64(cold.durationValue)
 			m.ColdMS = &ms
+		}
+		if good["log"] {
+			m.Log = string(log)
+		}
+		if good["compiled"] {
+			m.Compiled = string(compiled)
 		}
 		table, _ := raw.(map[string]any)
 		drafts = append(drafts, draft{at: at, model: m, good: good, given: func(key string) bool { _, ok := table[key]; return ok }})
@@ -280,6 +286,9 @@ func (d *decoder) checkGroups(p *Plan, drafts []draft) {
 
 func (d *decoder) checkEvidence(drafts []draft) {
 	for _, m := range drafts {
+		if m.good["compiled"] && m.good["file"] && m.model.Compiled == m.model.File {
+			d.valueProblem(extend(m.at, "compiled"), "compiled is the model itself", "file is the uncompiled model, compiled what edgetpu_compiler made of it alone")
+		}
 		cold := extend(m.at, "cold")
 		switch {
 		case !m.good["cold"]:

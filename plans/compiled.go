@@ -42,6 +42,12 @@ func (m *resolving) compiled(f *tflite.File) {
 	if model.Available != nil {
 		pin("available", "it is not compiled again")
 	}
+	if model.Log != "" {
+		pin("log", "it is not compiled again")
+	}
+	if model.Compiled != "" {
+		pin("compiled", "file says it all")
+	}
 	cached, streamed := c.CachedBytes(), c.StreamedBytes()
 	m.file.SHA256, m.file.Bytes = f.SHA256(), f.Size()
 	m.file.Compiled = &CompiledFile{

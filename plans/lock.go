@@ -1,7 +1,6 @@
 package plans
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,21 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/emit"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/planner"
 )
 
@@ -32,9 +29,6 @@ const (
 	lockSchemaPrefix = "tpuplan/lock/v"
 	lockVersion      = 1
 )
-
-// maxLockBytes is far above any lock.
-const maxLockBytes = 16 << 20
 
 // Number is a floating-point number of a lock, written with 12 significant
 // digits: fewer than a float64 has, so that machines whose last bits differ
@@ -154,10 +148,27 @@ type LockedModel struct {
 	ExpectedMS      Number `json:"expected_ms"`
 	LoadsPerCall    Number `json:"loads_per_call"`
 	ComputeIncluded bool   `json:"compute_included"`
-	Source          string `json:"source"`
+	Source          string `json:"source"` // of the times
 	// TimeSources are there where the device is calibrated.
-	TimeSources *TimeSources `json:"time_sources,omitempty"`
-	Certainty   string       `json:"certainty"`
+	TimeSources    *TimeSources `json:"time_sources,omitempty"`
+	SplitSource    string       `json:"split_source,omitempty"`    // of the split; locks of older versions have none
+	SizesSource    string       `json:"sizes_source,omitempty"`    // of the parameter bytes
+	LogSHA256      string       `json:"log_sha256,omitempty"`      // of the plan's log
+	CompiledSHA256 string       `json:"compiled_sha256,omitempty"` // of the plan's compiled
+	Certainty      string       `json:"certainty"`
+}
+
+// Sources of numbers, as outputs name them.
+const (
+	Modelled = cost.SourceModelled
+	Measured = "measured"
+)
+
+func sourceOf(measured bool) string {
+	if measured {
+		return Measured
+	}
+	return Modelled
 }
 
 // NewLock records an answer to a resolved plan.
@@ -177,15 +188,16 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 			Groups: []LockedRows{},
 		},
 	}
-	certainty := make([]report.Certainty, len(r.Files))
+	certainty, measured := make([]report.Certainty, len(r.Files)), make([]bool, len(r.Files))
 	for _, d := range answer.Devices {
 		device := LockedDevice{Name: d.Name, Groups: []LockedGroup{}}
 		for _, g := range d.Groups {
 			group := LockedGroup{Name: g.Name}
 			group.Compiled = r.Files[g.Models[0]].Compiled != nil
 			if !group.Compiled { // else what the files hold is exact
-				for k, predicted := range r.predict(g.Models).Models {
-					certainty[g.Models[k]] = predicted.Certainty
+				prediction := r.predict(g.Models)
+				for k, predicted := range prediction.Models {
+					certainty[g.Models[k]], measured[g.Models[k]] = predicted.Certainty, prediction.Measured
 				}
 			}
 			for _, i := range g.Models {
@@ -215,6 +227,8 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 			ParameterBytes: model.Load.Bytes(), CachedBytes: outcome.Split.Cached, StreamedBytes: outcome.Split.Streamed,
 			SteadyMS: Number(outcome.SteadyMS), ColdMS: Number(outcome.ColdMS), ExpectedMS: Number(outcome.ExpectedMS), LoadsPerCall: Number(outcome.Miss),
 			ComputeIncluded: model.Call.ComputeIncluded, Source: r.Source(i), TimeSources: sources, Certainty: certainty[i].String(),
+			SplitSource: sourceOf(measured[i]), SizesSource: sourceOf(f.Facts != nil && f.Facts.ParameterBytes != nil),
+			LogSHA256: f.LogSHA256, CompiledSHA256: f.CompiledSHA256,
 		})
 	}
 	slices.SortFunc(l.Evidence.Models, func(a, b LockedModel) int { return cmp.Compare(a.Name, b.Name) })
@@ -224,13 +238,21 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 // predict is what the compiler would report for one invocation with these
 // models (indexes) in this order.
 func (r *Resolved) predict(models []int) *compile.Prediction {
+	return r.Facts.Predict(r.Version, r.inputs(models))
+}
+
+// inputs are models (indexes) as an invocation takes them.
+func (r *Resolved) inputs(models []int) []compile.Input {
 	inputs := make([]compile.Input, len(models))
 	for k, i := range models {
 		f := &r.Files[i]
 		inputs[k] = compile.Input{File: r.Plan.Models[i].File, Bytes: f.Bytes, Model: f.Analysis, Reserve: f.Reserve}
 	}
-	return compile.Predict(r.Version, inputs)
+	return inputs
 }
+
+// Describes reports whether the lock was made from a plan that says the same.
+func (l *Lock) Describes(p *Plan) bool { return l.Evidence.PlanSHA256 == p.meaning() }
 
 func (d *Decision) argv(g *LockedGroup) []string {
 	if g.Compiled {
@@ -275,20 +297,23 @@ func (p *Plan) meaning() string {
 		}
 		say("model", m.Name, m.File, Number(m.Calls).text(), m.Group, available, optional(m.SteadyMS), optional(m.ColdMS))
 		words(slices.Sorted(slices.Values(m.OrderBefore)))
+		// Keys that came later are left out where they are not given: a plan without them means what it meant.
+		for _, k := range [][2]string{{"log", m.Log}, {"compiled", m.Compiled}} {
+			if k[1] != "" {
+				say(k[0], k[1])
+			}
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Bytes is the lock as it is written: JSON in a fixed form, with a line feed at the end.
 func (l *Lock) Bytes() ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(l); err != nil {
+	data, err := encode(l)
+	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	return b.Bytes(), nil
+	return data, nil
 }
 
 // WriteLock writes a lock so that the path holds either the old contents or
@@ -299,68 +324,44 @@ func WriteLock(path string, l *Lock) error {
 	if err != nil {
 		return err
 	}
-	target := path
-	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s: not written, what was there is untouched: it is no regular file", path)
-		}
-		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-			return nil
-		}
-		// A link stays a link.
-		if target, err = filepath.EvalSymlinks(path); err != nil {
-			return fmt.Errorf("%s: not written: %w", path, bareError(err))
-		}
-	}
-	if err := maybe.WriteFile(target, data, 0o644); err != nil {
-		return fmt.Errorf("%s: not written, what was there is untouched: %w", path, bareError(err))
-	}
-	return nil
+	return write(path, data)
+}
+
+// lockFile is the record of a decision.
+var lockFile = record{
+	name: "lock", what: "a lock", most: 16 << 20,
+	again:  "run tpuplan optimize again, or take the file from version control",
+	forget: "use that tpuplan, or delete the lock and run tpuplan optimize",
 }
 
 // ReadLock reads a lock. A missing file wraps [fs.ErrNotExist]. Fields that
 // this version does not know are ignored, a newer format is an error.
 func ReadLock(path string) (*Lock, error) {
-	f, err := os.Open(path)
+	data, err := lockFile.read(path)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: no such lock: %w", path, fs.ErrNotExist)
-		}
-		return nil, fmt.Errorf("%s: %w", path, bareError(err))
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxLockBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, bareError(err))
+		return nil, err
 	}
 	return ParseLock(path, data)
 }
 
 // ParseLock reads the contents of a lock; the name is used in messages.
 func ParseLock(name string, data []byte) (*Lock, error) {
-	const again = "run tpuplan optimize again, or take the file from version control"
-	bad := func(format string, args ...any) (*Lock, error) {
-		return nil, fmt.Errorf("%s: %s (%s)", name, fmt.Sprintf(format, args...), again)
+	if err := lockFile.check(name, data); err != nil {
+		return nil, err
 	}
-	badAt := func(offset int64, message string) (*Lock, error) {
-		line, col := position(string(data), int(offset))
-		return nil, fmt.Errorf("%s:%d:%d: %s (%s)", name, line, col, message, again)
-	}
-	if len(data) > maxLockBytes {
-		return bad("larger than %s, which no lock is", report.FormatSize(maxLockBytes))
-	}
-	if i := bytes.Index(data, []byte("<<<<<<< ")); i == 0 || i > 0 && data[i-1] == '\n' {
-		return badAt(int64(i), "an unresolved merge")
+	models, dense := countModels(data)
+	if dense {
+		return nil, lockFile.bad(name, "not a lock: it holds more values than a file of %s can describe", report.FormatSize(int64(len(data))))
 	}
 	syntax := func(err error) (*Lock, error) {
 		if e := (*json.SyntaxError)(nil); errors.As(err, &e) {
 			// The offset counts the byte that is wrong; at the end there is none.
-			return badAt(max(0, min(e.Offset, int64(len(data)))-1), "not a lock: "+e.Error())
+			return nil, lockFile.badAt(name, data, max(0, min(e.Offset, int64(len(data)))-1), "not a lock: "+e.Error())
 		}
 		if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
-			return badAt(max(0, e.Offset-1), fmt.Sprintf("not a lock: %s holds a JSON %s", e.Field, e.Value))
+			return nil, lockFile.badAt(name, data, max(0, e.Offset-1), fmt.Sprintf("not a lock: %s holds a JSON %s", e.Field, e.Value))
 		}
-		return bad("not a lock: %v", err)
+		return nil, lockFile.bad(name, "not a lock: %v", err)
 	}
 	var head struct {
 		Schema string `json:"schema"`
@@ -368,20 +369,16 @@ func ParseLock(name string, data []byte) (*Lock, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return syntax(err)
 	}
-	digits, ok := strings.CutPrefix(head.Schema, lockSchemaPrefix)
-	version, err := strconv.Atoi(digits)
-	switch {
-	case !ok || err != nil || version < 1:
-		return bad("not a lock: its schema is %s, want \"%s%d\"", quote(head.Schema), lockSchemaPrefix, lockVersion)
-	case version > lockVersion:
-		return nil, fmt.Errorf("%s: written by a newer tpuplan, in format v%d; this one reads up to v%d (use that tpuplan, or delete the lock and run tpuplan optimize)", name, version, lockVersion)
+	if err := compile.CheckSchema(head.Schema, lockSchemaPrefix, lockVersion); err != nil {
+		return nil, lockFile.schema(name, err)
 	}
 	l := &Lock{}
+	l.Evidence.Models = make([]LockedModel, 0, models) // which Unmarshal fills
 	if err := json.Unmarshal(data, l); err != nil {
 		return syntax(err)
 	}
 	if err := l.check(); err != nil {
-		return bad("%v", err)
+		return nil, lockFile.bad(name, "%v", err)
 	}
 	return l, nil
 }

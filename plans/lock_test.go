@@ -2,6 +2,7 @@ package plans
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/emit"
 	"github.com/tpuplan/tpuplan/cost"
+	"github.com/tpuplan/tpuplan/internal/fuzztest"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
@@ -366,6 +368,7 @@ func TestReadLockProblems(t *testing.T) {
 		{"compiler", strings.Replace(data, `"2.1"`, `"3.0"`, 1), `plan.lock.json: unknown compiler version "3.0" (known: 1.0, 2.0, 2.1, 14.1, 15.0, 16.0)` + again},
 		{"argv", strings.Replace(data, `"-o",`, `"-o", "/",`, 1), `plan.lock.json: the argv of group "tpu0-a" is not that of its models` + again},
 		{"group", strings.Replace(data, `"tpu0-a"`, `"../a"`, 1), `plan.lock.json: the name of group "../a" is unusable or taken` + again},
+		{"dense", "[" + strings.Repeat("{},", 30_000), "plan.lock.json: not a lock: it holds more values than a file of 87.89KiB can describe" + again},
 		{"twice", strings.Replace(data, "            \"b\"", "            \"a\"", 1), `plan.lock.json: model "a" is in two groups or has no evidence` + again},
 	}
 	for _, tt := range tests {
@@ -449,11 +452,61 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// Reading a lock takes no more memory than twice its bytes and a megabyte,
+// whatever it holds, and a lock of any number of models is read.
+func TestParseLockMemory(t *testing.T) {
+	const head = `{"schema": "tpuplan/lock/v1", "decision": {"compiler": "16.0", "command": ["c"], "out_dir": "o", `
+	for name, part := range map[string][2]string{
+		"models":     {head + `"devices": []}, "evidence": {"models": [`, `{},`},
+		"more":       {head + `"devices": []}, "evidence": {"models": [`, `{}], "models": [`},
+		"rows":       {head + `"devices": []}, "evidence": {"groups": [`, `{},`},
+		"nothing":    {head + `"devices": []}, "evidence": {"models": [`, `null,`},
+		"numbers":    {head + `"devices": []}, "evidence": {"models": [`, `1,`},
+		"devices":    {head + `"devices": [`, `{},`},
+		"groups":     {head + `"devices": [{"groups": [`, `{},`},
+		"flags":      {head + `"flags": [`, `"",`},
+		"shares":     {head + `"devices": []}, "evidence": {"models": [{`, `"share":1,`},
+		"lists":      {head + `"devices": [{"groups": [`, `{"models":[]},`},
+		"nested":     {`{"schema": "tpuplan/lock/v1", "x": `, `[`},
+		"unknown":    {`{"schema": "tpuplan/lock/v1", `, `"x":1,`},
+		"same again": {`{"schema": "tpuplan/lock/v1", `, `"schema": "tpuplan/lock/v1",`},
+		"merge":      {"{\n", "<<<<<<< HEAD\n"},
+		"quotes":     {`{"schema": "`, `\"`},
+	} {
+		for _, n := range []int{2_000, 8_000, 20_000, 40_000, 200_000, 2_000_000} {
+			data := []byte(part[0] + strings.Repeat(part[1], n/len(part[1])))
+			for _, end := range []string{"", `0`} {
+				text := append(data[:len(data):len(data)], end...)
+				fuzztest.Bounded(t, len(text), func() { ParseLock("x", text) })
+				if t.Failed() {
+					t.Fatalf("%s, %d bytes", name, n)
+				}
+			}
+		}
+	}
+	lock := Lock{Schema: "tpuplan/lock/v1", Decision: Decision{Compiler: "16.0", Command: []string{"c"}, Flags: []string{}, OutDir: "o"}}
+	device := LockedDevice{Name: "usb"}
+	for i := range 1500 {
+		name := fmt.Sprint("m", i)
+		group := LockedGroup{Name: "g-" + name, Models: []string{name}, Files: []string{name + ".tflite"}}
+		group.Argv = lock.Decision.argv(&group)
+		device.Groups = append(device.Groups, group)
+		lock.Evidence.Models = append(lock.Evidence.Models, LockedModel{Name: name, SHA256: strings.Repeat("0", 64)})
+	}
+	lock.Decision.Devices = []LockedDevice{device}
+	data := mustBytes(t, &lock)
+	if _, err := ParseLock("x", data); err != nil {
+		t.Errorf("a lock of 1500 models: %v", err)
+	}
+	fuzztest.Bounded(t, len(data), func() { ParseLock("x", data) })
+}
+
 func FuzzParseLock(f *testing.F) {
 	f.Add([]byte(`{"schema": "tpuplan/lock/v1", "decision": {"compiler": "16.0", "command": ["c"], "flags": [], "out_dir": "o", "devices": [{"name": "t", "groups":
 		[{"name": "g", "models": ["a"], "files": ["a.tflite"], "argv": ["c", "-o", "o/.tpuplan-g", "a.tflite"]}]}]}, "evidence": {"models": [{"name": "a"}]}}`))
 	f.Add([]byte(`{"schema": "tpuplan/lock/v2"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		fuzztest.Bounded(t, len(data), func() { ParseLock("x", data) })
 		l, err := ParseLock("x", data)
 		if err != nil {
 			return

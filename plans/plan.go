@@ -70,6 +70,8 @@ type Model struct {
 	Available   *report.Size // what the compiler printed as available for it alone
 	SteadyMS    *float64     // warm call of the model compiled alone, measured
 	ColdMS      *float64     // its first call after another model, measured
+	Log         string       // slash path of the compiler's output for a call with this model, "" if there is none
+	Compiled    string       // slash path of the model compiled alone, likewise
 }
 
 // NewPlan is a plan with the defaults of the plan file and nothing in it yet;
@@ -83,8 +85,11 @@ func NewPlan() *Plan {
 
 // LockPath is where the lock of a plan file lies: beside it, plan.toml has plan.lock.json.
 func LockPath(planPath string) string {
-	return strings.TrimSuffix(planPath, ".toml") + ".lock.json"
+	return besidePlan(planPath, ".lock.json")
 }
+
+// PlanPath is where the plan of a lock lies.
+func PlanPath(lockPath string) string { return besidePlan(lockPath, ".toml") }
 
 // errMissing says "does not exist" and is os.ErrNotExist to whoever asks.
 var errMissing = missing{}

@@ -162,12 +162,10 @@ func TestProblems(t *testing.T) {
 		}},
 
 		// Later features.
-		{"later", edit("weight = 1", "weight = 1\ndeadline = '10ms'\nsegments = 2\nlog = 'a.log'\ncompiled = 'x'\ndevice = 'tpu0'"), []string{
+		{"later", edit("weight = 1", "weight = 1\ndeadline = '10ms'\nsegments = 2\ndevice = 'tpu0'"), []string{
 			"8:1: deadlines are not planned yet (leave it out; warm, cold and expected times are shown for every model)",
 			"9:1: models are not cut into segments yet (leave it out, or list the .tflite file of every segment as a model of its own)",
-			`10:1: compiler logs are not read by a plan yet (copy the figure from the log: available = "6.91MiB")`,
-			"11:1: compiled files are not read by a plan yet (give what was measured: available, steady and cold)",
-			"12:1: models cannot be pinned to a device yet: one device is planned and holds them all (leave it out)",
+			"10:1: models cannot be pinned to a device yet: one device is planned and holds them all (leave it out)",
 		}},
 		{"second device", minimal + "[[device]]\nname = 'tpu1'\nlink = 'usb3'\n[[device]]\n", []string{"8:3: one device can be planned so far (give every device a plan file of its own)"}},
 

@@ -63,8 +63,8 @@ func (r *Resolved) transferBytes(i int) int64 {
 	if c := r.Files[i].Compiled; c != nil {
 		return c.WarmBytes - c.Split.Streamed
 	}
-	a := r.Files[i].Analysis
-	return instructionBytes(a) + a.InputBytes + a.OutputBytes
+	instructions, input, output := r.Files[i].transfers()
+	return instructions + input + output
 }
 
 // Recorded is the problem with recorded calls (of models numbered as in the

@@ -24,6 +24,9 @@ import (
 type Options struct {
 	Version *compile.Version // another compiler version
 	Command []string         // another compiler command; it changes no prediction and no lock
+	// Facts are what real compiles taught, as [ReadFacts] reads them from
+	// [FactsPath]; nil if there are none. What the plan itself names comes before them.
+	Facts *compile.Facts
 }
 
 // Resolved is a plan together with what its models are.
@@ -32,8 +35,9 @@ type Resolved struct {
 	Version  compile.Version // that is planned for: the option, else the plan's
 	Command  []string        // that starts the compiler here: the option, else the plan's
 	Problem  *planner.Problem
-	Files    []ModelFile // in the order of Plan.Models
-	Warnings []Problem   // the plan's and those of its models, sorted by place
+	Files    []ModelFile    // in the order of Plan.Models
+	Facts    *compile.Facts // those of the options with those that the plan names
+	Warnings []Problem      // the plan's and those of its models, sorted by place
 	// Calibrated is what was timed on the plan's device, nil if it names nothing.
 	Calibrated *Calibrated
 	shared     []sharedLayers
@@ -46,10 +50,19 @@ type ModelFile struct {
 	SHA256   string // hex
 	Bytes    int64  // size of the file
 	Analysis *compile.Model
-	Reserve  compile.Reserve // by the plan's evidence, else by the formula
-	Compiled *CompiledFile   // of a model that is compiled already, else nil
+	Reserve  compile.Reserve     // by the plan's evidence, else by facts, else by the formula
+	Facts    *compile.ModelFacts // what real compiles by the version planned for taught; nil if nothing
+	Compiled *CompiledFile       // of a model that is compiled already, else nil
+	// Hashes of the files that the plan names as evidence, "" without.
+	LogSHA256, CompiledSHA256 string
 
 	stalledAlone int64 // bytes of convolutions that were streamed when steady was measured
+}
+
+// InstructionsMeasured reports whether the instruction bytes of a call were
+// read from a compiled file.
+func (f *ModelFile) InstructionsMeasured() bool {
+	return f.Compiled != nil || f.Facts != nil && f.Facts.InstructionBytes != nil
 }
 
 // sharedLayers are two models of which some layers have the same constants.
@@ -98,13 +111,32 @@ func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	collect := func() error {
+		for _, m := range models {
+			problems = append(problems, m.problems...)
+			r.Warnings = append(r.Warnings, m.warnings...)
+			m.problems, m.warnings = nil, nil
+		}
+		return problems.err()
+	}
+	r.Facts = learn(models, opts.Facts)
+	if err := collect(); err != nil {
+		return nil, err
+	}
 	for _, m := range models {
-		problems = append(problems, m.problems...)
-		r.Warnings = append(r.Warnings, m.warnings...)
+		if m.file.Compiled == nil {
+			m.apply(r.Facts)
+		}
+	}
+	narrow(models, r.Facts)
+	for _, m := range models {
+		if m.file.Compiled == nil {
+			m.conclude()
+		}
 		r.Files = append(r.Files, m.file)
 	}
 	problems = append(problems, overwritten(models)...)
-	if err := problems.err(); err != nil {
+	if err := collect(); err != nil {
 		return nil, err
 	}
 	if !r.Version.Sequential() {
@@ -134,6 +166,7 @@ func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
 			last.Compiled, last.Group = true, m.label()
 		}
 	}
+	r.Problem.Known = append(r.Problem.Known, r.known(models)...)
 	Problems(r.Warnings).sort()
 	return r, nil
 }
@@ -218,6 +251,13 @@ type resolving struct {
 	index    int
 	version  compile.Version
 	file     ModelFile
+	measured *compile.Model      // the analysis for the plan's own version, that evidence in figures is about
+	known    *compile.Facts      // all that is known
+	own      *compile.Facts      // that the plan's compiled file taught
+	applied  compile.Applied     // to the analysis that is planned with
+	facts    *compile.ModelFacts // of measured
+	reserve  compile.Reserve     // of measured
+	token    uint64              // of the compiled file of own
 	call     cost.Call
 	layers   map[uint64]bool // contents of layers with parameters, for 16.0
 	problems Problems
@@ -277,29 +317,60 @@ func (m *resolving) analyze(src *tflite.Source) {
 	if !m.version.Sequential() {
 		m.layers = layersOf(src, a)
 	}
-	measured, measuredReserve := a, a.Reserve
 	model := m.model()
-	if m.version != m.plan.Compiler.Version && (model.Available != nil || model.SteadyMS != nil) {
+	m.measured = a
+	if m.version != m.plan.Compiler.Version && (model.Available != nil || model.SteadyMS != nil || model.Compiled != "") {
 		// What was measured was measured with the plan's version.
-		measured = compile.Analyze(src, m.settings(m.plan.Compiler.Version))
-		measured.Load.Content = m.file.SHA256
-		measuredReserve = measured.Reserve
+		m.measured = compile.Analyze(src, m.settings(m.plan.Compiler.Version))
+		m.measured.Load.Content = m.file.SHA256
 	}
-	if model.Available != nil {
-		r, err := compile.ReserveFromAvailable(*model.Available, measured.Reserve, compile.FromMeasurement)
-		if err != nil {
-			m.problems = append(m.problems, m.at("available", err.Error(), ""))
-			return
-		}
-		measuredReserve = r
-		if measured == a {
-			m.file.Reserve = r
-		} else {
-			m.warn("available", fmt.Sprintf("available was printed by compiler %s and is not used for %s", m.plan.Compiler.Version, m.version), "")
+	if model.Compiled != "" {
+		m.readCompiled(src)
+	}
+}
+
+// apply puts in what is known of the model.
+func (m *resolving) apply(facts *compile.Facts) {
+	m.known = facts
+	m.applied = facts.Apply(m.file.Analysis)
+	m.file.Reserve, m.file.Facts = m.applied.Reserve, m.applied.Facts
+	m.reserve, m.facts = m.applied.Reserve, m.applied.Facts
+	if m.measured != m.file.Analysis {
+		of := facts.Apply(m.measured)
+		m.reserve, m.facts = of.Reserve, of.Facts
+	}
+	model := m.model()
+	if model.Available == nil {
+		return
+	}
+	r, err := compile.ReserveFromAvailable(*model.Available, m.measured.Reserve, compile.FromMeasurement)
+	if err != nil {
+		m.problems = append(m.problems, m.at("available", err.Error(), ""))
+		return
+	}
+	if m.facts != nil {
+		if size, ok := m.facts.Capacity(); ok && (size.High < model.Available.Low || size.Low > model.Available.High) {
+			m.warn("available", fmt.Sprintf("available is %s, but a compile printed %s; the plan counts", model.Available.Text, size.Text), "leave it out to go by the compile")
 		}
 	}
-	m.doubts(a)
-	m.cost(a, measured, measuredReserve)
+	m.reserve = r
+	if m.measured == m.file.Analysis {
+		m.file.Reserve = r
+	} else {
+		m.warn("available", fmt.Sprintf("available was printed by compiler %s and is not used for %s", m.plan.Compiler.Version, m.version), "")
+	}
+}
+
+// conclude says what is doubtful and what calls cost.
+func (m *resolving) conclude() {
+	if len(m.problems) > 0 {
+		return
+	}
+	if m.measured == m.file.Analysis {
+		m.reserve = m.file.Reserve
+	}
+	m.doubts(m.file.Analysis)
+	m.cost()
 }
 
 func failureHint(kind string) string {
@@ -340,6 +411,13 @@ func (m *resolving) doubts(a *compile.Model) {
 	case a.Certainty >= report.Heuristic:
 		m.warn("file", a.Certainty.String()+": no proven rule covers this model", "")
 	}
+	if others := m.applied.Remapped; len(others) > 0 {
+		texts := make([]string, len(others))
+		for i, o := range others {
+			texts[i] = fmt.Sprintf("%d of %s, not %d", o.Measured, o.Op, o.Predicted)
+		}
+		m.warn("file", "a real compile put other operations on the Edge TPU than predicted: "+strings.Join(texts, "; "), "")
+	}
 	r := m.file.Reserve
 	if r.Estimate() {
 		reason := "no rule for its reserved rows is proven"
@@ -347,7 +425,7 @@ func (m *resolving) doubts(a *compile.Model) {
 			reason = "its activations do not fit on chip"
 		}
 		m.warn("file", fmt.Sprintf("%s: the room for parameters is an estimate, %s to %s", reason, room(r.High), room(r.Low)),
-			`one real compile of it alone settles it: put what it prints into available = "6.91MiB"`)
+			`one real compile of it alone settles it: tpuplan compile keeps what it prints, or put that into available = "6.91MiB"`)
 	}
 }
 
@@ -356,24 +434,53 @@ func room(rows int) string {
 	return report.FormatSize(int64(compile.PoolRows(rows)) * compile.RowBytes)
 }
 
-// instructionBytes of an inference; a guess that only a comparison of versions needs.
-func instructionBytes(a *compile.Model) int64 {
+// instructionBytes of an inference: measured, else a guess that only a comparison of versions needs.
+func instructionBytes(a *compile.Model, facts *compile.ModelFacts) int64 {
+	if facts != nil && facts.InstructionBytes != nil {
+		return *facts.InstructionBytes
+	}
 	return cost.InstructionBytes(a.TPUOps, !a.Settings.Version.Sequential())
 }
 
+// transfers are what a warm call of a model moves over the bus besides
+// parameters, measured or predicted.
+func (f *ModelFile) transfers() (instructions, input, output int64) {
+	input, output = f.Analysis.InputBytes, f.Analysis.OutputBytes
+	if f.Facts != nil && f.Facts.InputBytes != nil && f.Facts.OutputBytes != nil {
+		input, output = *f.Facts.InputBytes, *f.Facts.OutputBytes
+	}
+	return instructionBytes(f.Analysis, f.Facts), input, output
+}
+
 // cost sets what a call of the model costs. Times were measured with the
-// version, and so the split, of measured; a is what is planned for.
-func (m *resolving) cost(a, measured *compile.Model, reserve compile.Reserve) {
+// version, and so the split, of measured.
+func (m *resolving) cost() {
 	if m.model().SteadyMS == nil {
-		m.call = cost.Modelled(m.plan.Devices[0].Link, instructionBytes(a), a.InputBytes, a.OutputBytes)
+		instructions, input, output := m.file.transfers()
+		m.call = cost.Modelled(m.plan.Devices[0].Link, instructions, input, output)
+		m.setLoad()
 		return
 	}
-	alone := compile.Allocate(measured.Settings.Version, reserve.Rows, []*compile.Load{&measured.Load})[0]
+	// The split of the model compiled alone, by the version that its times are of.
+	input := compile.Input{Model: m.measured, Reserve: m.reserve}
+	alone := m.known.Predict(m.measured.Settings.Version, []compile.Input{input}).Models[0].Split
 	m.file.stalledAlone = alone.StreamedBroadcast
-	if m.calibrate(alone.Cached, alone.Streamed) {
-		// Another version sends other instructions with every call.
-		more := instructionBytes(a) - instructionBytes(measured)
-		m.call.FixedMS = max(0, m.call.FixedMS+float64(more)/m.call.BytesPerMS)
+	if !m.calibrate(alone.Cached, alone.Streamed) {
+		return
+	}
+	// Another version sends other instructions with every call.
+	more := instructionBytes(m.file.Analysis, m.file.Facts) - instructionBytes(m.measured, m.facts)
+	m.call.FixedMS = max(0, m.call.FixedMS+float64(more)/m.call.BytesPerMS)
+	if !m.call.Measured {
+		// Where the rate was measured it was so with the usual instructions of a load.
+		m.setLoad()
+	}
+}
+
+// setLoad takes the instructions of a load from what is known.
+func (m *resolving) setLoad() {
+	if facts := m.file.Facts; facts != nil && facts.LoadInstructionBytes != nil {
+		m.call.LoadBytes = float64(*facts.LoadInstructionBytes)
 	}
 }
 

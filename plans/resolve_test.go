@@ -87,6 +87,9 @@ func TestExamples(t *testing.T) {
 					build = func() []byte { return tflitetest.MobileNetV1(0.25, 128, 10+i) }
 				}
 				files[m.File] = build()
+				if m.Log != "" {
+					files[m.Log] = []byte(logOf(m.File))
+				}
 			}
 			if name := plan.Devices[0].Calibration; name != "" {
 				if files[name], err = CalibrationBytes(calibrated()); err != nil {

@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -214,5 +215,9 @@ var modelFacts = []struct {
 		s := m.TimeSources
 		return fmt.Sprintf("compute %s, rate %s, overhead %s, overlap %s, slope %s", s.Compute, s.Rate, s.Overhead, s.Overlap, s.Slope)
 	}},
+	{"the source of the split", func(m *LockedModel) string { return cmp.Or(m.SplitSource, Modelled) }},
+	{"the source of the parameter bytes", func(m *LockedModel) string { return cmp.Or(m.SizesSource, Modelled) }},
+	{"the hash of its log", func(m *LockedModel) string { return cmp.Or(m.LogSHA256, "none") }},
+	{"the hash of its compiled file", func(m *LockedModel) string { return cmp.Or(m.CompiledSHA256, "none") }},
 	{"the certainty", func(m *LockedModel) string { return m.Certainty }},
 }

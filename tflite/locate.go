@@ -57,8 +57,8 @@ func (c *Compiled) Locate(src *Source, wants []Want) *Located {
 	}
 	for i, w := range wants {
 		if w.Bytes > 0 {
-			if s := newWeights(src, w.Op); s != nil && s.telling() {
-				l.anchor(i, s)
+			if src.Recognisable(w.Op) {
+				l.anchor(i, newWeights(src, w.Op))
 			}
 		}
 	}
@@ -443,6 +443,13 @@ func (w *weights) telling() bool {
 		}
 	}
 	return distinct >= 8
+}
+
+// Recognisable reports whether an op has weights that [Compiled.Locate] finds
+// by their values wherever they stand.
+func (s *Source) Recognisable(op int) bool {
+	w := newWeights(s, op)
+	return w != nil && w.telling()
 }
 
 // matches reports whether the weights stand in the data at an offset, each with a tolerance of one.

@@ -25,14 +25,7 @@ func locatable() *tflite.Source {
 // halves makes a compiled file of cached and streamed parameters.
 func halves(t *testing.T, cached, streamed []byte) *tflite.Compiled {
 	t.Helper()
-	p := tflitetest.Split(1, int64(len(cached)), int64(len(streamed)))
-	for i := range p.Executables {
-		e := &p.Executables[i]
-		if e.Parameters = streamed; e.Type == tflite.ParameterCaching {
-			e.Parameters = cached
-		}
-	}
-	f, err := tflite.New("m.tflite", tflitetest.CompiledModel(p))
+	f, err := tflite.New("m.tflite", tflitetest.CompiledModel(tflitetest.SplitOf(1, cached, streamed)))
 	return compiled(t, f, err)
 }
 

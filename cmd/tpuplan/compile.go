@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/emit"
 	compilerun "github.com/tpuplan/tpuplan/compile/run" // run is the program
+	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans"
 )
 
@@ -33,6 +36,10 @@ was built with what the lock predicts; exit 3 if it differs. The outputs of a
 group are replaced all together, and only if the whole call was a success. What
 the compiler printed is kept as GROUP.log in the output folder. A build file of
 the same plan finds nothing left to do, unless it would run another command.
+
+What was learnt goes to PLAN.facts.json beside the lock, for optimize. If
+something differs it is also said whether optimize, knowing that, would decide
+otherwise.
 
 EDGETPU_COMPILER names another compiler command, in shell words.`,
 		Flags: []cli.Flag{
@@ -57,6 +64,8 @@ func compileLock(c *cli.Context, u *ui) error {
 	switch {
 	case c.Int("j") < 1:
 		return usageError("", "-j %d: at least one group at a time", c.Int("j"))
+	case c.Bool("n") && format == "json":
+		return usageError("leave one of them out", "-n prints commands, not JSON")
 	case c.Duration("timeout") <= 0:
 		return usageError("leave it out for 2h", "--timeout is a time above zero, such as 10m")
 	}
@@ -95,7 +104,12 @@ func compileLock(c *cli.Context, u *ui) error {
 	if err != nil {
 		return err
 	}
-	compiled := &view.Compiled{Lock: filepath.ToSlash(path), Compiler: lock.Decision.Compiler}
+	learner, err := newPupil(path)
+	if err != nil {
+		return err
+	}
+	compiled := &view.Compiled{Lock: filepath.ToSlash(path), Compiler: lock.Decision.Compiler, Learnt: learner.learnt}
+	var unwritten error // facts
 	err = compilerun.Run(c.Context, groups, compilerun.Options{
 		Dir: dir, Version: version, Jobs: c.Int("j"), Timeout: c.Duration("timeout"), ProbeOrder: c.Bool("probe-order"),
 	}, func(r *compilerun.Result) {
@@ -104,17 +118,68 @@ func compileLock(c *cli.Context, u *ui) error {
 		}
 		if r.Built != nil {
 			u.done("group %q: compiled", r.Group.Group)
+			// After each group: what comes later may fail or be interrupted.
+			err := learner.learnBuilt(context.WithoutCancel(c.Context), dir, r)
+			if err == nil {
+				err = learner.write(u)
+			}
+			if err != nil && unwritten == nil {
+				unwritten = &failure{exitFailed, err, "the group is built, but what it teaches is not kept"}
+			}
 		}
 		compiled.Results = append(compiled.Results, r)
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", compiled.Lock, err)
 	}
+	compiled.Reoptimized = reoptimize(c.Context, path, lock, learner.facts, compiled)
 	out := view.Compile(compiled, u.style())
 	if format == "json" {
 		out = view.CompileJSON(compiled)
 	}
-	return errors.Join(u.print(out), compiledVerdict(u, compiled))
+	return errors.Join(u.print(out), unwritten, compiledVerdict(u, compiled))
+}
+
+// reoptimize finds out whether the decision would be another one with what
+// was learnt, if something was built otherwise than predicted; else nil.
+func reoptimize(ctx context.Context, path string, lock *plans.Lock, facts *compile.Facts, c *view.Compiled) *view.Reoptimized {
+	if !slices.ContainsFunc(c.Results, func(r *compilerun.Result) bool { return len(r.Differences) > 0 }) || ctx.Err() != nil {
+		return nil
+	}
+	x := &view.Reoptimized{Plan: filepath.ToSlash(plans.PlanPath(path))}
+	unknown := func(format string, args ...any) *view.Reoptimized {
+		x.Unknown = fmt.Sprintf(format, args...)
+		return x
+	}
+	plan, err := plans.Load(plans.PlanPath(path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return unknown("%s is not there", x.Plan)
+	case err != nil:
+		return unknown("%s has errors", x.Plan)
+	case !lock.Describes(plan):
+		return unknown("%s says something else than when the lock was made", x.Plan)
+	}
+	version, err := compile.ParseVersion(lock.Decision.Compiler)
+	var resolved *plans.Resolved
+	var answer *planner.Plan
+	if err == nil {
+		resolved, err = plans.Resolve(ctx, plan, plans.Options{Version: &version, Facts: facts})
+	}
+	if err == nil {
+		answer, err = planner.Solve(ctx, resolved.Problem, planner.Options{})
+	}
+	if err == nil {
+		err = answer.Certificate.Status.Err()
+	}
+	if err == nil {
+		err = planner.Verify(resolved.Problem, answer)
+	}
+	if err != nil || ctx.Err() != nil {
+		return unknown("%v", cmp.Or(ctx.Err(), err))
+	}
+	x.Changes = plans.Compare(lock, plans.NewLock(resolved, answer)).Decision
+	return x
 }
 
 // compilerCommand is the command that a flag sets, else EDGETPU_COMPILER, both
@@ -228,8 +293,8 @@ func compiledVerdict(u *ui, c *view.Compiled) error {
 		err := &failure{exitInterrupted, errors.New("interrupted"), "groups that were not finished are as they were before"}
 		return errors.Join(append([]error{err}, failed...)...)
 	}
-	if n := len(differs); n > 0 {
-		differs[n-1].(*failure).hint = "tpuplan inspect --against COMPILED SOURCE shows the ops where the prediction goes wrong"
+	if n := len(differs); n > 0 && c.Reoptimized != nil {
+		differs[n-1].(*failure).hint = c.Reoptimized.Sentence()
 	}
 	return errors.Join(append(failed, differs...)...)
 }

@@ -163,6 +163,8 @@ reads it and never writes it.
     available = "6.91MiB"      # what the compiler printed for it alone
     steady = "10.3ms"          # measured: a call when it is the only model
     cold = "25.8ms"            # measured: a call that loads first
+    log = "detect.log"         # what the compiler printed for a call with it
+    compiled = "x_edgetpu.tflite"   # the model compiled alone
 
     [objective]
     kind = "time"              # or "byte-hits"
@@ -234,7 +236,9 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
 
 Certainty, of rules: exact (reproduced from real compiled files), strong
 (several independent sources agree), heuristic (a guess with known misses),
-unknown. Source, of numbers: measured, modelled or simulated.
+unknown. Source, of numbers: measured, modelled or simulated. What compile,
+log --learn and inspect --learn measure is kept in PLAN.facts.json; "facts" are
+what is in it.
 
 Units: 1 KiB = 1024 B, 1 MiB = 1024 KiB; 1 MB/s = 1000 bytes per ms; ms and s
 are milliseconds and seconds; 10/s, 10/min and 10/h are calls per second, minute

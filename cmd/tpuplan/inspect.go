@@ -34,9 +34,13 @@ form and names the op where the prediction goes wrong. The compiler release is
 taken from the compiled file unless --compiler is given.
 
 --expect checks that the compiled files in a folder are those that a lock
-describes: groups, and what of each model is cached. If not the exit code is 3.`,
+describes: groups, and what of each model is cached. If not the exit code is 3.
+
+--learn keeps sizes and splits of compiled files in PLAN.facts.json. A file
+teaches about the model that has its name and its weights.`,
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "against", Usage: "the `COMPILED` form of the one source model given"},
+			&cli.StringFlag{Name: "learn", Usage: "keep what the compiled files teach about the models of the `PLAN`, or of its lock, in the facts beside it"},
 			&cli.StringFlag{Name: "expect", Usage: "the `LOCK` that describes the files in the one folder given"},
 			formatFlag("table", "json"),
 		),
@@ -56,6 +60,8 @@ func inspect(c *cli.Context, u *ui) error {
 	switch {
 	case c.IsSet("against") && c.IsSet("expect"):
 		return usageError("", "--against and --expect exclude each other")
+	case c.IsSet("learn") && (c.IsSet("against") || c.IsSet("expect")):
+		return usageError("learn from the files in a run of its own", "--learn stands alone, without --against and --expect")
 	case c.IsSet("expect"):
 		return inspectExpect(c, u, format)
 	case c.IsSet("against"):
@@ -66,7 +72,7 @@ func inspect(c *cli.Context, u *ui) error {
 		if err != nil {
 			return interrupted(c.Context, err)
 		}
-		return printInspected(u, format, f.Analysis.Settings.Version, []view.Inspected{f})
+		return printInspected(u, format, f.Analysis.Settings.Version, []view.Inspected{f}, nil)
 	}
 	if err := wantArgs(c, "file", 1, -1); err != nil {
 		return err
@@ -89,19 +95,26 @@ func inspect(c *cli.Context, u *ui) error {
 		}
 		files = append(files, f)
 	}
+	var learnt *view.Learnt
+	if c.IsSet("learn") {
+		if learnt, err = learnFrom(c, u, func(p *pupil) error { return p.learnCompiled(c.Context, files) }); err != nil {
+			return interrupted(c.Context, err)
+		}
+		failed = append(failed, nothingLearnt(learnt))
+	}
 	if len(files) > 0 {
-		if err := printInspected(u, format, s.Version, files); err != nil {
+		if err := printInspected(u, format, s.Version, files, learnt); err != nil {
 			return err
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func printInspected(u *ui, format string, v compile.Version, files []view.Inspected) error {
+func printInspected(u *ui, format string, v compile.Version, files []view.Inspected, learnt *view.Learnt) error {
 	if format == "json" {
-		return u.print(view.InspectJSON(v, files, together(files), nil))
+		return u.print(view.InspectJSON(v, files, together(files), nil, learnt))
 	}
-	return u.print(view.Inspect(files, together(files), u.style()))
+	return u.print(view.Inspect(files, together(files), learnt, u.style()))
 }
 
 // modelFiles replaces folders by the .tflite files below them, sorted.

@@ -64,7 +64,7 @@ func expectedJSON(e *view.Expected) ([]byte, error) {
 			}
 		}
 	}
-	return view.InspectJSON(v, files, together(files), e), nil
+	return view.InspectJSON(v, files, together(files), e, nil), nil
 }
 
 // expect compares the files in a folder with the lock that describes them.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,10 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tpuplan/tpuplan/internal/fuzztest"
 	"github.com/tpuplan/tpuplan/internal/known"
 	"github.com/tpuplan/tpuplan/internal/testdata"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
-	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
 
@@ -179,23 +180,47 @@ func TestSegment(t *testing.T) {
 	}
 }
 
-// BenchmarkInspectFile inspects a compiled file of 4 MB and lists it; hashing
-// it is part of that, and by far the largest one.
-func BenchmarkInspectFile(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "m_edgetpu.tflite")
-	if err := os.WriteFile(path, tflitetest.CompiledModel(tflitetest.Split(1, 3<<20, 1<<20)), 0o644); err != nil {
-		b.Fatal(err)
+// inspected writes a compiled file and returns how to inspect it.
+func inspected(t testing.TB, size int64) (length int64, inspect func()) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "m_edgetpu.tflite")
+	data := tflitetest.CompiledModel(tflitetest.Split(1, size*3/4, size/4))
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
 	}
-	f, err := tflite.Open(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(f.Size())
-	var out, stderr bytes.Buffer
-	for b.Loop() {
-		out.Reset()
-		if code := run(b.Context(), []string{"tpuplan", "inspect", path}, func(string) string { return "" }, nil, &out, &stderr); code != exitOK {
-			b.Fatal(stderr.String())
+	return int64(len(data)), func() {
+		var out, stderr bytes.Buffer
+		if code := run(t.Context(), []string{"tpuplan", "inspect", path}, func(string) string { return "" }, nil, &out, &stderr); code != exitOK {
+			t.Fatal(stderr.String())
 		}
+	}
+}
+
+// Inspecting a file takes no more than twice its size of memory and a megabyte,
+// what is gone again included.
+func TestInspectMemory(t *testing.T) {
+	size, inspect := inspected(t, 8<<20)
+	fuzztest.Bounded(t, int(size), inspect)
+}
+
+// BenchmarkInspectFile inspects a compiled file and lists it; hash is the part
+// of that which computing the SHA-256 takes.
+func BenchmarkInspectFile(b *testing.B) {
+	for _, mb := range []int64{4, 40} {
+		size, inspect := inspected(b, mb<<20)
+		b.Run(fmt.Sprintf("%dMB", mb), func(b *testing.B) {
+			b.SetBytes(size)
+			b.ReportAllocs()
+			for b.Loop() {
+				inspect()
+			}
+		})
+		b.Run(fmt.Sprintf("%dMB/hash", mb), func(b *testing.B) {
+			data := make([]byte, size)
+			b.SetBytes(size)
+			for b.Loop() {
+				sha256.Sum256(data)
+			}
+		})
 	}
 }

@@ -21,8 +21,14 @@ func logCommand(u *ui) *cli.Command {
 		Description: `Reads the output of edgetpu_compiler, any release from 1.0 to 16.0, even where
 it was cut, wrapped or quoted, and operation log files; "-" is standard input.
 A text may hold several invocations. Lines that are not understood are listed.
-A compilation that failed is a result too: the exit code is 0.`,
-		Flags:  []cli.Flag{formatFlag("json", "table")},
+A compilation that failed is a result too: the exit code is 0.
+
+--learn keeps available memory and mapping in PLAN.facts.json, for optimize.
+Models are recognised by the names of their files.`,
+		Flags: []cli.Flag{
+			formatFlag("json", "table"),
+			&cli.StringFlag{Name: "learn", Usage: "keep what the text teaches about the models of the `PLAN`, or of its lock, in the facts beside it"},
+		},
 		Action: func(c *cli.Context) error { return readLogs(c, u) },
 	}
 }
@@ -52,10 +58,18 @@ func readLogs(c *cli.Context, u *ui) error {
 		}
 		reports = append(reports, r...)
 	}
+	var learnt *view.Learnt
+	if c.IsSet("learn") {
+		var err error
+		if learnt, err = learnFrom(c, u, func(p *pupil) error { p.learnReports(reports); return nil }); err != nil {
+			return err
+		}
+		failed = append(failed, nothingLearnt(learnt))
+	}
 	if len(reports) > 0 {
-		result := view.LogJSON(reports)
+		result := view.LogJSON(reports, learnt)
 		if format == "table" {
-			result = view.Log(reports, u.style())
+			result = view.Log(reports, learnt, u.style())
 		}
 		if err := u.print(result); err != nil {
 			return err

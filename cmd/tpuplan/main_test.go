@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/run/runtest"
 	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
@@ -52,12 +53,13 @@ func TestScripts(t *testing.T) {
 			return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", t.TempDir()).Run() == nil, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":   exits,
-			"mkmodel": mkmodel,
-			"mkplan":  mkplan,
-			"schema":  validate,
-			"narrow":  narrow,
-			"gone":    gone,
+			"exits":      exits,
+			"mkmodel":    mkmodel,
+			"mkcompiled": mkcompiled,
+			"mkplan":     mkplan,
+			"schema":     validate,
+			"narrow":     narrow,
+			"gone":       gone,
 		},
 		Setup: func(env *testscript.Env) error {
 			// The race detector lets a process linger for a second by default, and here are hundreds.
@@ -129,6 +131,54 @@ func mkmodel(ts *testscript.TestScript, neg bool, args []string) {
 	data, err := model(b, args[0], numbers)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o644))
+}
+
+// mkcompiled OUT SOURCE [TOKEN] [OP:WORDS | OP:streamed]... writes what the
+// compiler, 16.0, could have made of a source model: the weights of its ops as
+// they are packed, all cached but those of ops that are streamed, with as many
+// overhead words as predicted or as given.
+func mkcompiled(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mkcompiled OUT SOURCE [TOKEN] [OP:WORDS | OP:streamed]...")
+	}
+	f, err := tflite.Open(ts.MkAbs(args[1]))
+	ts.Check(err)
+	src, err := f.Source()
+	ts.Check(err)
+	token, words, streamed := uint64(77), map[int]int{}, map[int]bool{}
+	for _, arg := range args[2:] {
+		op, what, ok := strings.Cut(arg, ":")
+		n, err := strconv.Atoi(op)
+		ts.Check(err)
+		switch {
+		case !ok:
+			token = uint64(n)
+		case what == "streamed":
+			streamed[n] = true
+		default:
+			words[n], err = strconv.Atoi(what)
+			ts.Check(err)
+		}
+	}
+	var blobs [2][]byte // cached, streamed
+	for _, want := range compile.Analyze(src, compile.Settings{Version: compile.V16_0}).Wants() {
+		data := make([]byte, want.Bytes) // a table, a constant
+		if overhead, given := words[want.Op]; given {
+			data = tflitetest.Pack(src, want.Op, overhead)
+		} else if src.Recognisable(want.Op) {
+			for n := 0; n < 4; n++ {
+				if packed := tflitetest.Pack(src, want.Op, n); int64(len(packed)) == want.Bytes {
+					data = packed
+				}
+			}
+		}
+		to := 0
+		if want.Streamed || streamed[want.Op] {
+			to = 1
+		}
+		blobs[to] = append(blobs[to], data...)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), tflitetest.CompiledModel(tflitetest.SplitOf(token, blobs[0], blobs[1])), 0o644))
 }
 
 // mkplan PLAN N writes N models of different sizes, m0.tflite and so on, and a plan of them.

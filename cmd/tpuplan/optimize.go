@@ -62,6 +62,7 @@ type request struct {
 	output                      string
 	check, diff, strict, locked bool
 	requireOptimal              bool
+	facts                       *compile.Facts // what real compiles taught; nil if nothing
 }
 
 func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
@@ -151,6 +152,9 @@ func optimize(c *cli.Context, u *ui) error {
 	if r.command, err = compilerCommand(c.Context, u, plan.Dir, r.commandText); err != nil {
 		return err
 	}
+	if r.facts, err = factsOf(r.plan); err != nil {
+		return err
+	}
 	if len(r.versions) > 1 {
 		return compareVersions(c.Context, u, r, plan)
 	}
@@ -170,7 +174,7 @@ func optimize(c *cli.Context, u *ui) error {
 
 // solve makes the plan for one release.
 func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version compile.Version) (*view.Planned, error) {
-	resolved, err := plans.Resolve(ctx, plan, plans.Options{Version: &version, Command: r.command})
+	resolved, err := plans.Resolve(ctx, plan, plans.Options{Version: &version, Command: r.command, Facts: r.facts})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, errInterrupted

@@ -59,7 +59,7 @@ func replace(path string, data []byte) (commit func() error, discard func(), err
 
 // inputsOf are the files that a plan is made of and kept in, with what they are.
 func inputsOf(plan string, p *plans.Resolved) map[string]string {
-	inputs := map[string]string{plan: "the plan file", plans.LockPath(plan): "the lock"}
+	inputs := map[string]string{plan: "the plan file", plans.LockPath(plan): "the lock", plans.FactsPath(plan): "the facts file"}
 	if p.Calibrated != nil {
 		inputs[p.Calibrated.Path] = "the calibration of the plan"
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/plans"
 	"github.com/tpuplan/tpuplan/tflite"
 )
 
@@ -27,9 +28,11 @@ streamed in every call. Nothing is run, on any system.
 
 How many rows the compiler reserves is computed from the models. Where a log of
 the real compiler is at hand, --available takes the size that it printed and
---reserved-rows the number itself.`,
+--reserved-rows the number itself. --facts also takes sizes and splits from real
+compiles; what they tell is shown as measured.`,
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "available", Usage: "the `SIZE` that the compiler printed as available for this invocation, 6.91MiB"},
+			&cli.StringSliceFlag{Name: "facts", Usage: "go by what real compiles taught, as compile, log --learn and inspect --learn keep it in `FILE`; may be repeated"},
 			&cli.StringFlag{Name: "reserved-rows", Usage: "reserve `N` rows of every tile, -32 to 1400"},
 			formatFlag("table", "json", "log"),
 		),
@@ -85,8 +88,19 @@ func predict(c *cli.Context, u *ui) error {
 	if c.IsSet("available") && c.IsSet("reserved-rows") {
 		return usageError("give the one you know", "--available and --reserved-rows say the same thing")
 	}
+	if c.IsSet("facts") && (c.IsSet("available") || c.IsSet("reserved-rows")) {
+		return usageError("give the one that you mean", "--facts says what is available, and so do --available and --reserved-rows")
+	}
 	if err := wantArgs(c, "model", 1, -1); err != nil {
 		return err
+	}
+	facts := compile.NewFacts()
+	for _, name := range c.StringSlice("facts") {
+		more, err := plans.ReadFacts(name)
+		if err != nil {
+			return err
+		}
+		facts.Merge(more)
 	}
 	reserve, err := reserveFlags(c)
 	if err != nil {
@@ -99,7 +113,8 @@ func predict(c *cli.Context, u *ui) error {
 	if err := reserve(inputs); err != nil {
 		return err
 	}
-	p := compile.Predict(s.Version, inputs)
+	applyFacts(u, facts, inputs)
+	p := facts.Predict(s.Version, inputs)
 	for i := range p.Models {
 		if f := p.Models[i].Model.Failure; f != nil {
 			u.warn(fmt.Sprintf("%s: edgetpu_compiler %s would give no usable model: %s", p.Models[i].File, s.Version, f.Text))
@@ -119,6 +134,20 @@ func predict(c *cli.Context, u *ui) error {
 		return u.print(b.Bytes())
 	}
 	return u.print(view.Predict(p, u.style()))
+}
+
+// applyFacts corrects analysed models by what is known of them.
+func applyFacts(u *ui, facts *compile.Facts, inputs []compile.Input) {
+	for i := range inputs {
+		a := facts.Apply(inputs[i].Model)
+		if a.Facts != nil {
+			inputs[i].Reserve = a.Reserve
+		}
+		for _, o := range a.Remapped {
+			u.warn(fmt.Sprintf("%s: a real compile put %d of %s on the Edge TPU, not %d as predicted", inputs[i].File, o.Measured, o.Op, o.Predicted))
+		}
+	}
+	facts.Narrow(inputs)
 }
 
 // reserveFlags reads --available and --reserved-rows. What it returns puts

@@ -42,7 +42,7 @@ func (d Difference) String() string {
 // their files, otherwise by position.
 func Compare(predicted, parsed *Report) []Difference {
 	var list []Difference
-	if a, b := predicted.Compiler, parsed.Compiler; a != "" && b != "" && release(a) != release(b) {
+	if a, b := predicted.Compiler, parsed.Compiler; a != "" && b != "" && Release(a) != Release(b) {
 		list = append(list, Difference{Field: "compiler", Predicted: a, Read: b})
 	}
 	list = append(list, compareFailure("", predicted.Failure, parsed.Failure)...)
@@ -71,8 +71,8 @@ func Compare(predicted, parsed *Report) []Difference {
 	return list
 }
 
-// release is the version without the build number.
-func release(version string) string {
+// Release is the version without the build number.
+func Release(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
@@ -154,10 +154,12 @@ func compareModel(p, r *Model) []Difference {
 	return append(list, compareFailure(name, p.Failure, r.Failure)...)
 }
 
+// rounding, in bytes, is how exact the bounds of sizes are: they are products of decimal fractions.
+const rounding = 1e-6
+
 // Apart is how far the nearest values of two sizes are from each other, t - s
 // to the nearest byte: 0 if a value fits both, else at least one byte.
 func (s *Size) Apart(t *Size) int64 {
-	const rounding = 1e-6 // of a byte: the bounds are products of decimal fractions
 	gap := 0.0
 	switch {
 	case t.Low > s.High+rounding:

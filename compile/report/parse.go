@@ -653,7 +653,12 @@ func (p *parser) compilation(t token) {
 			p.attempt.Succeeded = true
 		}
 	case ruleFailed:
-		p.fail(reasonKind(t.text), t.text)
+		kind := reasonKind(t.text)
+		if e := p.tooNew(); e != "" && kind == Other {
+			p.fail(UnsupportedOpVersion, e) // the reason is that the interpreter failed
+			return
+		}
+		p.fail(kind, t.text)
 		p.expect(&p.attempt.Failure.Text)
 	case ruleInternal:
 		p.fail(Internal, t.text)
@@ -711,15 +716,24 @@ func (p *parser) nextAttempt(search bool) {
 	p.listed = p.listed || search || len(p.source.Attempts) > 0
 }
 
+// tooNew is the error of TensorFlow Lite about an op that is newer than it, "" if
+// there is none.
+func (p *parser) tooNew() (found string) {
+	for _, e := range p.report.Errors {
+		if strings.HasPrefix(e, "Didn't find op for builtin opcode") || strings.HasPrefix(e, "Op builtin_code out of range") {
+			found = e
+		}
+	}
+	return found
+}
+
 // refused takes the reason behind "Invalid model".
 func (p *parser) refused(text string) {
 	f := Failure{NotQuantized, text}
 	if text == notParsedText {
 		f.Kind = NotParsed
-		for _, e := range p.report.Errors {
-			if strings.HasPrefix(e, "Didn't find op for builtin opcode") {
-				f = Failure{UnsupportedOpVersion, e}
-			}
+		if e := p.tooNew(); e != "" {
+			f = Failure{UnsupportedOpVersion, e}
 		}
 	}
 	if n := len(p.report.Models); n > 0 && p.report.Models[n-1].Failure != nil {

@@ -136,3 +136,23 @@ func parseSize(text string) (s Size, wrong string) {
 	s.Low = max(0, s.Low)
 	return s, ""
 }
+
+// Holds reports whether a size stands for a number of bytes.
+func (s *Size) Holds(bytes int64) bool {
+	return float64(bytes) >= s.Low-rounding && float64(bytes) <= s.High+rounding
+}
+
+// Sum is what printed sizes add up to, with the interval that they leave open together.
+func Sum(parts ...Size) Size {
+	var sum Size
+	for i, p := range parts {
+		if i > 0 {
+			sum.Text += " + "
+		}
+		sum.Text += p.Text
+		sum.Bytes += p.Bytes
+		sum.Low += p.Low
+		sum.High += p.High
+	}
+	return sum
+}

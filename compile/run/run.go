@@ -83,6 +83,7 @@ type Built struct {
 	File             string // slash path, relative to the plan's folder
 	Cached, Streamed int64  // packed bytes, sums over the packages
 	Token            uint64 // of the first package
+	SHA256           string // of the model that it was made from
 
 	sum string // SHA-256 of the file
 }
@@ -231,7 +232,11 @@ func (w *work) call(ctx context.Context, call *compile.Invocation) ([]Built, err
 	if i := firstChange(before, after); i >= 0 {
 		return nil, w.fail(nil, "compile again", "model %q: %s changed while it was compiled", w.Group.Models[i].Name, w.Group.Files[i])
 	}
-	return w.outputs(call)
+	built, err := w.outputs(call)
+	for i := range built {
+		built[i].SHA256 = after[slices.Index(w.Group.Files, call.Files[i])]
+	}
+	return built, err
 }
 
 // prepare makes an empty temporary folder, and room for the log.
@@ -315,7 +320,8 @@ func (w *work) probe(ctx context.Context) error {
 	w.Order = &Order{Argv: call.Argv(), Built: slices.Clone(w.Built)}
 	for i := range built {
 		b := &w.Order.Built[len(built)-1-i]
-		b.File, b.Cached, b.Streamed, b.Token = "", built[i].Cached, built[i].Streamed, built[i].Token
+		*b = built[i]
+		b.File = ""
 	}
 	for i, b := range w.Order.Built {
 		w.Order.Matters = w.Order.Matters || b.Cached != w.Built[i].Cached || b.Streamed != w.Built[i].Streamed

@@ -47,6 +47,18 @@ func Split(token uint64, cached, streamed int64) tflite.Package {
 	return p
 }
 
+// SplitOf is Split with the parameters themselves.
+func SplitOf(token uint64, cached, streamed []byte) tflite.Package {
+	p := Split(token, int64(len(cached)), int64(len(streamed)))
+	for i := range p.Executables {
+		e := &p.Executables[i]
+		if e.Parameters = streamed; e.Type == tflite.ParameterCaching {
+			e.Parameters = cached
+		}
+	}
+	return p
+}
+
 // EncodePackage writes a package.
 func EncodePackage(p *tflite.Package) []byte {
 	fb := flatbuffers.NewBuilder(1 << 12)

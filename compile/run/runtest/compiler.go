@@ -12,9 +12,11 @@ import (
 	"os/signal"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
 
@@ -23,6 +25,8 @@ import (
 //
 //	FAKE_EDGETPU_VERSION  release, 16.0 by default
 //	FAKE_EDGETPU_SPLIT    "NAME=CACHED,STREAMED;..." instead of the table's splits
+//	FAKE_EDGETPU_FILES    "NAME=FILE;..." copies of which are written for these models
+//	FAKE_EDGETPU_CAPACITY bytes for parameters; memory is printed (as from 2.1 on) if it is set
 //	FAKE_EDGETPU_PIDS     file for the process ids of what hangs, one a line
 //	FAKE_EDGETPU          how it fails; with ":NAME" only if a model is called so
 //
@@ -207,6 +211,15 @@ func (c *call) write(mode string, sizes []int64) int {
 	fmt.Fprintln(h, c.version, c.minRuntime, c.files, sizes)
 	token := h.Sum64()
 	splits := c.splits(os.Getenv("FAKE_EDGETPU_SPLIT"), sizes)
+	ready, err := c.ready(os.Getenv("FAKE_EDGETPU_FILES"), splits)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	capacity, memory := strconv.ParseInt(os.Getenv("FAKE_EDGETPU_CAPACITY"), 10, 64)
+	for _, s := range splits {
+		capacity -= onChip(s.cached)
+	}
 	plural := ""
 	if len(c.files) > 1 {
 		plural = "s"
@@ -223,6 +236,9 @@ func (c *call) write(mode string, sizes []int64) int {
 			p.Executables[0].EstimatedCycles = 1000
 		}
 		data := tflitetest.CompiledModel(p)
+		if ready[i] != nil {
+			data = ready[i]
+		}
 		subgraphs := 1
 		switch {
 		case mode == "half" && i == len(c.files)-1:
@@ -249,12 +265,46 @@ func (c *call) write(mode string, sizes []int64) int {
 			return 1
 		}
 		fmt.Printf("\nInput model: %s\nInput size: %s\nOutput model: %s\nOutput size: %s\n", file, printed(sizes[i]), out, printed(int64(len(data))))
+		if memory == nil {
+			fmt.Printf("On-chip memory used for caching model parameters: %s\nOn-chip memory remaining for caching model parameters: %s\n", printed(onChip(splits[i].cached)), printed(capacity))
+		}
 		fmt.Printf("Off-chip memory used for streaming uncached model parameters: %s\nNumber of Edge TPU subgraphs: %d\nTotal number of operations: 2\nOperation log: %s\nSee the operation log file for individual operation details.\n", printed(splits[i].streamed), subgraphs, log)
 	}
 	if c.version == "16.0" {
 		fmt.Println("Compilation child process completed within timeout period.\nCompilation succeeded! ")
 	}
 	return 0
+}
+
+// onChip is the memory that cached bytes take at least, in rows of 256.
+func onChip(cached int64) int64 { return (cached + 255) / 256 * 256 }
+
+// ready reads the files that stand for the output of models, nil where there
+// is none, and takes their splits from them.
+func (c *call) ready(override string, splits []split) ([][]byte, error) {
+	list := make([][]byte, len(c.files))
+	for _, word := range strings.Split(override, ";") {
+		name, file, ok := strings.Cut(word, "=")
+		for i := range c.files {
+			if !ok || strings.TrimSuffix(path.Base(c.files[i]), ".tflite") != name {
+				continue
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			f, err := tflite.New(file, data)
+			if err != nil {
+				return nil, err
+			}
+			compiled, err := f.Compiled()
+			if err != nil {
+				return nil, err
+			}
+			list[i], splits[i] = data, split{compiled.CachedBytes(), compiled.StreamedBytes()}
+		}
+	}
+	return list, nil
 }
 
 // printed is a size as the compiler writes it.

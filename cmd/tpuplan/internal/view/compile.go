@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tpuplan/tpuplan/compile/run"
 )
@@ -14,14 +15,44 @@ type Compiled struct {
 	Lock     string
 	Compiler string // release that the lock is for
 	Results  []*run.Result
+	Learnt   *Learnt
+	// Reoptimized is set if something was built otherwise than predicted.
+	Reoptimized *Reoptimized
+}
+
+// Reoptimized is what the plan would be with what was learnt.
+type Reoptimized struct {
+	Plan    string
+	Changes []string // of the decision, sentences
+	Unknown string   // why it could not be found out
+}
+
+// Sentence says whether the decision would change.
+func (r *Reoptimized) Sentence() string {
+	switch n := len(r.Changes); {
+	case r.Unknown != "":
+		return "whether re-optimizing would change the decision is not known: " + r.Unknown
+	case n > 0:
+		return "re-optimizing would change the decision: " + strings.Join(r.Changes, "; ") + " (run tpuplan optimize " + r.Plan + ")"
+	}
+	return "re-optimizing would not change the decision"
 }
 
 type compileJSON struct {
-	Schema   string             `json:"schema"`
-	Lock     string             `json:"lock"`
-	Compiler string             `json:"compiler"`
-	Matches  bool               `json:"matches"` // all groups were built as predicted
-	Groups   []compileGroupJSON `json:"groups"`
+	Schema      string             `json:"schema"`
+	Lock        string             `json:"lock"`
+	Compiler    string             `json:"compiler"`
+	Matches     bool               `json:"matches"` // all groups were built as predicted
+	Groups      []compileGroupJSON `json:"groups"`
+	Learnt      *learntJSON        `json:"learnt,omitempty"`
+	Reoptimized *reoptimizedJSON   `json:"reoptimized,omitempty"` // only if something differs
+}
+
+type reoptimizedJSON struct {
+	Plan            string   `json:"plan"`
+	DecisionChanges *bool    `json:"decision_changes,omitempty"` // absent if it is not known
+	Changes         []string `json:"changes,omitempty"`
+	Unknown         string   `json:"unknown,omitempty"`
 }
 
 type compileGroupJSON struct {
@@ -69,7 +100,13 @@ type compileDifferenceJSON struct {
 
 // CompileJSON is the object tpuplan/compile/v1.
 func CompileJSON(c *Compiled) []byte {
-	x := compileJSON{Schema: "tpuplan/compile/v1", Lock: c.Lock, Compiler: c.Compiler, Matches: true, Groups: []compileGroupJSON{}}
+	x := compileJSON{Schema: "tpuplan/compile/v1", Lock: c.Lock, Compiler: c.Compiler, Matches: true, Groups: []compileGroupJSON{}, Learnt: c.Learnt.json()}
+	if r := c.Reoptimized; r != nil {
+		x.Reoptimized = &reoptimizedJSON{Plan: r.Plan, Changes: r.Changes, Unknown: r.Unknown}
+		if changes := len(r.Changes) > 0; r.Unknown == "" {
+			x.Reoptimized.DecisionChanges = &changes
+		}
+	}
 	for _, r := range c.Results {
 		g := compileGroupJSON{
 			Name: r.Group.Group, Argv: r.Group.Argv(), Log: r.Group.LogFile(), Status: groupStatus(r), Matches: r.Built != nil && len(r.Differences) == 0,
@@ -165,6 +202,11 @@ func Compile(c *Compiled, s Style) []byte {
 		}
 		b.WriteString("\n")
 		paragraph(&b, s, "  "+r.Group.Group+": ", text)
+	}
+	if r := c.Reoptimized; r != nil {
+		sentence := r.Sentence()
+		b.WriteString("\n")
+		paragraph(&b, s, "", strings.ToUpper(sentence[:1])+sentence[1:]+".")
 	}
 	return b.Bytes()
 }

@@ -43,6 +43,7 @@ type inspectJSON struct {
 	Files    []fileJSON     `json:"files"`
 	Groups   []togetherJSON `json:"groups,omitempty"`
 	Expect   *expectJSON    `json:"expect,omitempty"`
+	Learnt   *learntJSON    `json:"learnt,omitempty"`
 }
 
 type fileJSON struct {
@@ -150,9 +151,9 @@ func newDMAJSON(d tflite.DMA) dmaJSON {
 func token(t uint64) string { return fmt.Sprintf("0x%016x", t) }
 
 // InspectJSON is the object tpuplan/inspect/v1. expected is nil unless files
-// were compared with a lock.
-func InspectJSON(v compile.Version, files []Inspected, groups []Together, expected *Expected) []byte {
-	out := inspectJSON{Schema: "tpuplan/inspect/v1", Compiler: v.String(), Files: []fileJSON{}}
+// were compared with a lock, l unless something was to be learnt.
+func InspectJSON(v compile.Version, files []Inspected, groups []Together, expected *Expected, l *Learnt) []byte {
+	out := inspectJSON{Schema: "tpuplan/inspect/v1", Compiler: v.String(), Files: []fileJSON{}, Learnt: l.json()}
 	for i := range files {
 		f := &files[i]
 		x := fileJSON{File: f.File, SHA256: f.SHA256, Kind: tflite.KindSource}
@@ -263,7 +264,7 @@ func shapeOf(src *tflite.Source, op int) []int {
 }
 
 // Inspect is the listing of files.
-func Inspect(files []Inspected, groups []Together, s Style) []byte {
+func Inspect(files []Inspected, groups []Together, l *Learnt, s Style) []byte {
 	var b bytes.Buffer
 	for i := range files {
 		if i > 0 {
@@ -290,6 +291,7 @@ func Inspect(files []Inspected, groups []Together, s Style) []byte {
 		}
 		t.write(&b, s, 4)
 	}
+	learnt(&b, s, l)
 	return b.Bytes()
 }
 

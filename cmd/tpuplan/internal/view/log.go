@@ -13,6 +13,7 @@ import (
 type logJSON struct {
 	Schema      string           `json:"schema"`
 	Invocations []invocationJSON `json:"invocations"`
+	Learnt      *learntJSON      `json:"learnt,omitempty"`
 }
 
 type invocationJSON struct {
@@ -70,9 +71,9 @@ type lineJSON struct {
 	Text string `json:"text"`
 }
 
-// LogJSON is the object tpuplan/log/v1.
-func LogJSON(reports []report.Report) []byte {
-	out := logJSON{Schema: "tpuplan/log/v1", Invocations: []invocationJSON{}}
+// LogJSON is the object tpuplan/log/v1. l is nil unless something was to be learnt.
+func LogJSON(reports []report.Report, l *Learnt) []byte {
+	out := logJSON{Schema: "tpuplan/log/v1", Invocations: []invocationJSON{}, Learnt: l.json()}
 	for i := range reports {
 		r := &reports[i]
 		x := invocationJSON{
@@ -140,7 +141,7 @@ func newLoggedJSON(m *report.Model) loggedJSON {
 }
 
 // Log is the summary of compiler output: one block for each invocation.
-func Log(reports []report.Report, s Style) []byte {
+func Log(reports []report.Report, l *Learnt, s Style) []byte {
 	var b bytes.Buffer
 	for i := range reports {
 		if i > 0 {
@@ -148,6 +149,7 @@ func Log(reports []report.Report, s Style) []byte {
 		}
 		logged(&b, s, &reports[i])
 	}
+	learnt(&b, s, l)
 	return b.Bytes()
 }
 

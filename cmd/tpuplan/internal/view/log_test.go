@@ -42,7 +42,7 @@ func TestLogJSONHoldsEveryNumber(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		out := LogJSON(reports)
+		out := LogJSON(reports, nil)
 		if err := schematest.Validate("log", out); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -104,7 +104,7 @@ func TestLogJSONOfWhatIsNotKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := string(LogJSON(reports))
+	out := string(LogJSON(reports, nil))
 	for _, absent := range []string{"compile_ms", "compiler", "streamed_bytes", "operations", "subgraphs", "failure", "input"} {
 		if strings.Contains(out, `"`+absent+`"`) {
 			t.Errorf("%s is there:\n%s", absent, out)
@@ -122,7 +122,7 @@ func TestLogShowsNoControlCharacters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := string(Log(reports, Style{Width: 80}))
+	out := string(Log(reports, nil, Style{Width: 80}))
 	if strings.ContainsAny(out, "\x1b\x07\x08\x0b\u009b") || !strings.Contains(out, "a??m.tflite") || !strings.Contains(out, "unknown line 5") {
 		t.Errorf("%q", out)
 	}

@@ -81,6 +81,7 @@ type modelJSON struct {
 	Source          string  `json:"source"`
 	// TimeSources are there where the device is calibrated.
 	TimeSources *plans.TimeSources `json:"time_sources,omitempty"`
+	SplitSource string             `json:"split_source"`
 	Certainty   string             `json:"certainty"`
 }
 
@@ -129,7 +130,7 @@ func (p *Planned) json(schema string) planJSON {
 			SteadyMS: number(o.SteadyMS), ColdMS: number(o.ColdMS), ExpectedMS: number(o.ExpectedMS),
 			CallHitRate: number(1 - o.Miss), LoadsPerCall: number(o.Miss),
 			CachedBytes: o.Split.Cached, StreamedBytes: o.Split.Streamed,
-			Source: p.evidence(i).Source, TimeSources: p.evidence(i).TimeSources, Certainty: p.evidence(i).Certainty,
+			Source: p.evidence(i).Source, TimeSources: p.evidence(i).TimeSources, SplitSource: p.evidence(i).SplitSource, Certainty: p.evidence(i).Certainty,
 		}
 		if o.Split.Cached > 0 {
 			x.LoadBytes = o.Split.Cached + int64(m.Call.LoadBytes)
@@ -411,11 +412,16 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	b.WriteString("\n")
 	paragraph(b, s, "sure: ", text)
+	var measured []string // models whose group has been compiled
 	bySource, byCertainty, byReserve := map[string][]string{}, map[string][]string{}, map[string][]string{}
 	for i := range p.Plan.Models {
 		e := p.evidence(i)
 		bySource[e.Source] = append(bySource[e.Source], e.Name)
-		byCertainty[e.Certainty] = append(byCertainty[e.Certainty], e.Name)
+		if e.SplitSource == plans.Measured {
+			measured = append(measured, e.Name)
+		} else {
+			byCertainty[e.Certainty] = append(byCertainty[e.Certainty], e.Name)
+		}
 		if p.Resolved.Files[i].Compiled != nil {
 			continue // nothing is reserved for it
 		}
@@ -423,6 +429,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		byReserve[rows] = append(byReserve[rows], e.Name)
 	}
 	var splits, rows, times []string
+	if len(measured) > 0 {
+		splits = append(splits, "measured for "+list(measured, len(p.Plan.Models)))
+	}
 	for c := report.Exact; c <= report.Unknown; c++ {
 		if names := byCertainty[c.String()]; len(names) > 0 {
 			splits = append(splits, c.String()+" for "+list(names, len(p.Plan.Models)))
@@ -440,8 +449,8 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		if own := p.Resolved.Plan.Compiler.Version; source != "modelled" && own != p.Resolved.Version {
 			text += fmt.Sprintf(" with %s, and corrected by a heuristic count of instruction bytes", own)
 		}
-		if source == "modelled" {
-			text += ", from the link's rate and a heuristic count of instruction bytes"
+		if source == plans.Modelled {
+			text += ", from the link's rate and " + p.instructions(bySource[source])
 		}
 		times = append(times, text)
 	}
@@ -452,6 +461,23 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	if text := p.firmness(); text != "" {
 		paragraph(b, s, "      ", text)
 	}
+}
+
+// instructions says where the instruction bytes of models are from.
+func (p *Planned) instructions(names []string) string {
+	var guessed []string
+	for i := range p.Resolved.Files {
+		if f := &p.Resolved.Files[i]; slices.Contains(names, f.Name) && !f.InstructionsMeasured() {
+			guessed = append(guessed, f.Name)
+		}
+	}
+	switch len(guessed) {
+	case 0:
+		return "measured instruction bytes"
+	case len(names):
+		return "a heuristic count of instruction bytes"
+	}
+	return "measured instruction bytes, a heuristic count of them for " + strings.Join(guessed, ", ")
 }
 
 // list names models, unless it is all of them.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/plans"
 )
 
 type predictJSON struct {
@@ -33,6 +34,7 @@ type predictedJSON struct {
 	OnChipBytes     int64            `json:"on_chip_bytes"`
 	StreamedBytes   int64            `json:"streamed_bytes"`
 	Certainty       report.Certainty `json:"certainty"`
+	Source          string           `json:"source"` // of the split
 	Fits            bool             `json:"fits"`
 	Subgraphs       int              `json:"subgraphs"`
 	Operations      int              `json:"operations"`
@@ -82,6 +84,7 @@ func PredictJSON(p *compile.Prediction) []byte {
 			OnChipBytes:    int64(m.Split.Rows) * compile.RowBytes,
 			StreamedBytes:  m.Split.Streamed,
 			Certainty:      m.Certainty,
+			Source:         splitSource(p),
 			Fits:           m.Model.Reserve.Fits,
 			Subgraphs:      m.Model.Subgraphs,
 			Operations:     len(m.Model.Ops),
@@ -96,7 +99,9 @@ func PredictJSON(p *compile.Prediction) []byte {
 		cached := opsInCache(m)
 		for k := range m.Model.Ops {
 			op := newOpJSON(&m.Model.Ops[k])
-			op.Cached = &cached[k]
+			if cached != nil {
+				op.Cached = &cached[k]
+			}
 			x.Ops = append(x.Ops, op)
 		}
 		out.Models = append(out.Models, x)
@@ -104,8 +109,20 @@ func PredictJSON(p *compile.Prediction) []byte {
 	return encode(out)
 }
 
-// opsInCache says for each op of a model whether it has parts and all of them are cached.
+// splitSource says whether the split of an invocation is known or computed.
+func splitSource(p *compile.Prediction) string {
+	if p.Measured {
+		return plans.Measured
+	}
+	return plans.Modelled
+}
+
+// opsInCache says for each op of a model whether it has parts and all of them
+// are cached; nil where a measured split does not tell.
 func opsInCache(m *compile.Predicted) []bool {
+	if len(m.Split.InCache) < len(m.Model.Load.Parts) {
+		return nil
+	}
 	cached := make([]bool, len(m.Model.Ops))
 	for k, part := range m.Model.Load.Parts {
 		first := k == 0 || m.Model.Load.Parts[k-1].Op != part.Op
@@ -137,7 +154,7 @@ func Predict(p *compile.Prediction, s Style) []byte {
 	}
 	b.WriteString("\n")
 	pool.write(&b, s, "pool ", p.Remaining)
-	paragraph(&b, s, "     ", fmt.Sprintf("%s of every tile reserved, %s; allocation rule: %s", count(p.Reserve.Rows, "row"), reserveSource(p.Reserve), p.RuleCertainty))
+	paragraph(&b, s, "     ", fmt.Sprintf("%s of every tile reserved, %s; %s", count(p.Reserve.Rows, "row"), reserveSource(p.Reserve), splitOrigin(p)))
 
 	for i := range p.Models {
 		m := &p.Models[i]
@@ -149,6 +166,17 @@ func Predict(p *compile.Prediction, s Style) []byte {
 		predictedOps(&b, s, &p.Models[i])
 	}
 	return b.Bytes()
+}
+
+// splitOrigin says where the split came from.
+func splitOrigin(p *compile.Prediction) string {
+	switch {
+	case p.Measured && len(p.Models) == 1:
+		return "split: measured, the model has been compiled alone"
+	case p.Measured:
+		return "split: measured, these models have been compiled together"
+	}
+	return "allocation rule: " + p.RuleCertainty.String()
 }
 
 // reserveOrigin says where reserved rows came from.
@@ -178,7 +206,7 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 	cached := opsInCache(m)
 	var streamed []*compile.OpInfo
 	for k := range m.Model.Ops {
-		if o := &m.Model.Ops[k]; o.Mapped && o.Bytes > 0 && !cached[k] {
+		if o := &m.Model.Ops[k]; cached != nil && o.Mapped && o.Bytes > 0 && !cached[k] {
 			streamed = append(streamed, o)
 		}
 	}
