@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tpuplan/tpuplan/plans/schema/schematest"
 	"github.com/tpuplan/tpuplan/profile"
 )
 
@@ -36,6 +37,11 @@ func TestSamplesRoundTrip(t *testing.T) {
 	for i := range want {
 		if err := profile.WriteSample(&b, &want[i]); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for line := range strings.Lines(b.String()) {
+		if err := schematest.Validate("sample", []byte(line)); err != nil {
+			t.Error(err)
 		}
 	}
 	got, dropped, err := collect(t, b.String()+"\n")

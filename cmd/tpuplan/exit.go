@@ -33,7 +33,7 @@ var exitMeanings = []struct {
 	{exitStale, "differs: --check, --diff or --locked found that the lock is missing or that its decision would change; inspect --expect found other files than the lock describes; compile built something else than predicted"},
 	{exitInfeasible, "no plan satisfies the constraints"},
 	{exitUnproven, "--require-optimal: a plan was found, but it is not proven to be the best"},
-	{exitInterrupted, "interrupted; no file was written, save groups that compile had finished"},
+	{exitInterrupted, "interrupted; no file was written, save groups that compile had finished and samples that profile had measured"},
 }
 
 // failure is an error that decides the exit code and may carry a hint: what

@@ -178,6 +178,10 @@ plan file.
 
   EDGETPU_COMPILER      the command that compile and build files run as the
                         compiler, in shell words: "docker run -v $PWD:/w ..."
+  TPUPLAN_LIBEDGETPU    the libedgetpu that profile loads, instead of the
+                        system's libedgetpu.so.1
+  TPUPLAN_APEX          folder of the temperatures of PCIe devices, instead of
+                        /sys/class/apex
   NO_COLOR              not empty: no colour
   FORCE_COLOR           not empty: colour even where there is no terminal
   TERM                  "dumb": no colour
@@ -213,6 +217,11 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
                         faster than it answers, and pile up
   wait                  time from the arrival of a call to its start
   trace                 recorded calls, one a line
+  create                making the interpreter of a model
+  first                 the first call of a new interpreter, which loads
+  squeezed              of the same model compiled so that less is cached
+  drift, throttling     the device got slower while it was measured; throttling
+                        when it got warmer, too
   "+ compute"           the times leave out the computation itself and the
                         host's work, which no plan changes
   pool                  the device's memory for parameters: 16 tiles of 2048
@@ -236,9 +245,9 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
 
 Certainty, of rules: exact (reproduced from real compiled files), strong
 (several independent sources agree), heuristic (a guess with known misses),
-unknown. Source, of numbers: measured, modelled or simulated. What compile,
-log --learn and inspect --learn measure is kept in PLAN.facts.json; "facts" are
-what is in it.
+unknown. Source, of numbers: measured, modelled, imported (measured by another
+program) or simulated (on no device). What compile, log --learn and inspect
+--learn measure is kept in PLAN.facts.json; "facts" are what is in it.
 
 Units: 1 KiB = 1024 B, 1 MiB = 1024 KiB; 1 MB/s = 1000 bytes per ms; ms and s
 are milliseconds and seconds; 10/s, 10/min and 10/h are calls per second, minute

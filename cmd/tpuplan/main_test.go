@@ -22,6 +22,7 @@ import (
 	"github.com/tpuplan/tpuplan/compile/run/runtest"
 	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
+	"github.com/tpuplan/tpuplan/profile/device"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
@@ -47,10 +48,13 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Condition: func(cond string) (bool, error) {
-			if cond != "mounts" { // a file system can be mounted in a namespace of its own
-				return false, fmt.Errorf("unknown condition %q", cond)
+			switch cond {
+			case "mounts": // a file system can be mounted in a namespace of its own
+				return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", t.TempDir()).Run() == nil, nil
+			case "edgetpu": // the device path is built
+				return device.Available, nil
 			}
-			return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", t.TempDir()).Run() == nil, nil
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":      exits,
@@ -64,6 +68,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// The race detector lets a process linger for a second by default, and here are hundreds.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			if standin := os.Getenv("TPUPLAN_STANDIN"); standin != "" {
+				env.Setenv("TPUPLAN_LIBEDGETPU", filepath.Join(standin, "libedgetpu.so.1"))
+				env.Setenv("STANDIN", standin)
+			}
 			return nil
 		},
 	})

@@ -11,11 +11,16 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/tpuplan/tpuplan/profile/device"
 )
 
 // run is the whole program: args[0] is its name, the result is the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) exitCode {
 	ignoreFileSizeSignal()
+	if len(args) == 2 && args[1] == device.ChildCommand { // this program, started by itself
+		return exitCode(device.Serve(stdin, stdout))
+	}
 	u := &ui{in: stdin, out: stdout, err: stderr, getenv: getenv, color: "auto", warned: map[string]bool{}}
 	app := newApp(u)
 	w, err := arrange(app, args)
@@ -58,6 +63,7 @@ func newApp(u *ui) *cli.App {
 			predictCommand(u),
 			inspectCommand(u),
 			simulateCommand(u),
+			profileCommand(u),
 			logCommand(u),
 			calibrateCommand(u),
 			versionCommand(u),

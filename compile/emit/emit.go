@@ -36,9 +36,11 @@ type Build struct {
 	Command []string // words of the compiler command, the default of EDGETPU_COMPILER
 	Flags   []string // the plan's compiler flags, the default of EDGETPU_COMPILER_FLAGS
 	OutDir  string   // output folder, the default of TPUPLAN_OUT_DIR; "" is the plan's folder
-	Version string   // release of the compiler that is planned for
-	Groups  []Group  // one compiler call each
-	Output  string   // name of the build file, for the header; "" if it goes to stdout
+	// FixedOutDir: TPUPLAN_OUT_DIR has no say. Only Make knows it.
+	FixedOutDir bool
+	Version     string  // release of the compiler that is planned for
+	Groups      []Group // one compiler call each
+	Output      string  // name of the build file, for the header; "" if it goes to stdout
 
 	// Regenerate is the whole command line that writes this file again,
 	// program name first; the build file puts $(TPUPLAN) for that. Empty, or

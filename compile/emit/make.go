@@ -67,7 +67,7 @@ tpuplan-all: $(tpuplan_notmain)
 //
 // EDGETPU_COMPILER, EDGETPU_COMPILER_FLAGS, TPUPLAN and TPUPLAN_OUT_DIR may be
 // set by the user, the first two as shell words. An out_dir that is not plain
-// letters, digits and ._+,@/- is written out in full instead of as TPUPLAN_OUT_DIR,
+// letters, digits and ._+,@/-, or fixed, is written out in full instead of as TPUPLAN_OUT_DIR,
 // since one spelling would have to suit both make and the shell. With bmake
 // the names of models, too, should be plain; most others it cannot find.
 //
@@ -79,7 +79,7 @@ func Make(w io.Writer, b *Build) error {
 		return err
 	}
 	m := &makefile{Build: b, targetDir: targetName(b.outDir()), shellDir: recipe(Quote(b.outDir()))}
-	plain := b.outDir() != "" && plainDir(b.outDir())
+	plain := b.outDir() != "" && plainDir(b.outDir()) && !b.FixedOutDir
 	if plain {
 		m.targetDir, m.shellDir = "$(TPUPLAN_OUT_DIR)", "$(TPUPLAN_OUT_DIR)"
 	}

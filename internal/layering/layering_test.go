@@ -33,8 +33,8 @@ var layers = map[string][]string{
 	"profile":                   {},
 	"profile/device":            {"internal/process", "profile", "tflite"},
 	"profile/fit":               {"cost", "profile", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/fit", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import

@@ -7,6 +7,7 @@ package device
 #cgo linux LDFLAGS: -ldl
 #include <dlfcn.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "tensorflow/lite/c/c_api.h"
@@ -53,8 +54,10 @@ static TfLiteDelegate* library_create(struct library* l, enum edgetpu_device_typ
 static void library_delete(struct library* l, TfLiteDelegate* d) { l->free_delegate(d); }
 
 // die_of_signals lets what happens in the library end the process as it ends a
-// program in C, instead of with pages about Go.
+// program in C, instead of with pages about Go, and without a dump of its memory.
 static void die_of_signals(void) {
+	struct rlimit none = {0, 0};
+	setrlimit(RLIMIT_CORE, &none);
 	int all[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) signal(all[i], SIG_DFL);
 }

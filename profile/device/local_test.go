@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,11 @@ func TestMain(m *testing.M) {
 			os.Exit(fakeChild(mode))
 		}
 		os.Exit(device.Serve(os.Stdin, os.Stdout))
+	}
+	if os.Getenv("FAKE_PARENT") != "" {
+		err := local(os.Getenv("FAKE_PARENT")).Measure(context.Background(), testRun(), func(s *profile.Sample) error { return profile.WriteSample(os.Stdout, s) })
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -77,6 +83,13 @@ func goWrong(mode string) {
 	case "family": // hangs with a child that would outlive it
 		leaveChild()
 		forever()
+	case "hold": // hangs, and holds the pipe
+		if pipe, err := os.OpenFile(os.Getenv("FAKE_PIPE"), os.O_WRONLY, 0); err == nil {
+			pipe.WriteString("here") //nolint:errcheck // the test notices
+			forever()
+			runtime.KeepAlive(pipe)
+		}
+		os.Exit(9)
 	case "orphan": // dies, and leaves a child that holds its pipes
 		leaveChild()
 		os.Exit(3)
@@ -221,6 +234,43 @@ func TestNothingIsLeft(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The child does not outlive a parent that is killed, and what was printed by
+// then has been passed on.
+func TestParentKilled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends a child with its parent")
+	}
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.Command(os.Args[0])
+	parent.Env = append(os.Environ(), "FAKE_PARENT=hold:self_test", "FAKE_PIPE="+name)
+	out, err := parent.StdoutPipe()
+	if err == nil {
+		err = parent.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.Open(name) // waits for the child
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	samples := bufio.NewReader(out)
+	for range 2 {
+		if line, err := samples.ReadString('\n'); err != nil || !strings.Contains(line, `"kind":"create"`) {
+			t.Errorf("%q, error %v", line, err)
+		}
+	}
+	parent.Process.Kill() //nolint:errcheck // then it has ended
+	if data, err := io.ReadAll(pipe); err != nil || string(data) != "here" {
+		t.Errorf("read %q, error %v", data, err)
+	}
+	parent.Wait() //nolint:errcheck // it was killed
 }
 
 func TestInterrupted(t *testing.T) {

@@ -50,6 +50,13 @@ func TestValidate(t *testing.T) {
 		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "capacity_bytes": 8192, "reserved_rows": -32, "reserved_rows_source": "flag", "remaining_bytes": 0, "rule_certainty": "exact",
 			"models": [{"file": "a.tflite", "parameter_bytes": 1, "cached_bytes": 1, "on_chip_bytes": 256, "streamed_bytes": 0, "certainty": "exact", "fits": true, "subgraphs": 1, "operations": 1, "tpu_operations": 1, "cpu_operations": 0,
 			"ops": [{"index": 0, "op": "CONV_2D", "mapped": true, "reason": "Mapped to Edge TPU", "bytes": 1, "rows": 1, "cached": true, "certainty": "exact"}]}]}`, `"fits": true,`, ``, "fits"},
+		{"run", `{"schema": "tpuplan/run/v1", "run": "r", "device": "", "models": [{"name": "a", "file": "a_edgetpu.tflite", "warm_bytes": 10}], "steps": [{"model": 0, "kind": "first"}, {"model": 0}],
+			"repeats": 1, "warm_up": 0, "seed": 0, "deadline_ms": 10}`, `"kind": "first"`, `"kind": "create"`, "kind"},
+		{"sample", `{"schema": "tpuplan/sample/v1", "run": "r", "model": "a", "kind": "load", "ms": 1.5, "source": "measured", "bytes": 7}`, `"measured"`, `"guessed"`, "source"},
+		{"event", `{"schema": "tpuplan/event/v1", "action": "call", "model": "a", "call": 7}`, `"call", "m`, `"fly", "m`, "action"},
+		{"event", `{"schema": "tpuplan/event/v1", "failure": {"code": "silent", "text": "t"}}`, `"silent"`, `"quiet"`, "code"},
+		{"profile", `{"schema": "tpuplan/profile/v1", "samples": 6, "summaries": [{"model": "a", "kind": "steady", "source": "measured", "samples": 6, "median_ms": 2, "ci_ms": [1, 3], "confidence": 0.97}],
+			"costs": [{"model": "a", "source": "measured", "steady_ms": 2}], "warnings": [{"kind": "no_load", "text": "t"}]}`, `, "confidence": 0.97`, ``, "confidence"},
 		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "rule_certainty": "exact", "models": [{"file": "a.tflite", "failure": {"kind": "not_quantized", "text": "Model not quantized"}}]}`, `not_quantized`, `other_kind`, "kind"},
 		{"inspect", `{"schema": "tpuplan/inspect/v1", "files": [
 			{"file": "a.tflite", "sha256": "` + strings.Repeat("0a", 32) + `", "kind": "source", "quantization": "uint8", "inputs": [], "outputs": [], "ops": []},
