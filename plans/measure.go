@@ -107,7 +107,7 @@ func (l *Lock) filesOf(r *Resolved, a *Arrangement, g []int, planned map[string]
 func (l *Lock) MeasuringBuild(lockPath string, list []Arrangement) (*emit.Build, error) {
 	b := &emit.Build{
 		Lock:    filepath.Base(lockPath),
-		Command: l.Decision.Command, Flags: l.Decision.Flags, OutDir: l.Decision.OutDir, Version: l.Decision.Compiler,
+		Command: l.Decision.Command, Flags: l.Decision.Flags, OutDir: l.Decision.OutDir, FixedOutDir: true, Version: l.Decision.Compiler,
 	}
 	for i := range list {
 		if list[i].Violation == nil && list[i].Same == "" {

@@ -143,8 +143,9 @@ func openSamples(u *ui, path string) (*sampleFile, error) {
 
 // session is the number of a run's session, 0 if it has none.
 func session(run string) int {
-	rest, ok := strings.CutPrefix(run, "profile-")
-	number, _, _ := strings.Cut(rest, ".")
+	first, _, _ := strings.Cut(run, ".")
+	command, number, _ := strings.Cut(first, "-")
+	ok := command == "profile" || command == "validate"
 	if n, err := strconv.Atoi(number); ok && err == nil {
 		return n
 	}

@@ -30,9 +30,6 @@ const (
 	maxProfile      = 100_000 // passes, or calls of a pass
 )
 
-// aloneDir is the folder of the measuring set, inside the plan's out_dir.
-const aloneDir = "alone"
-
 func profileCommand(u *ui) *cli.Command {
 	return &cli.Command{
 		Name:      "profile",
@@ -302,7 +299,7 @@ func (s *subjects) ofPlan(plan *plans.Plan) error {
 			fail(err)
 			continue
 		}
-		file := path.Join(plan.Compiler.OutDir, aloneDir, compile.OutputName(m.File))
+		file := path.Join(plan.Compiler.OutDir, plans.AloneFolder, compile.OutputName(m.File))
 		compiled := f.Kind() == tflite.KindCompiled
 		if compiled {
 			file = m.File
@@ -374,7 +371,7 @@ func (s *subjects) ofFiles(files []string) error {
 // emitMeasuringSet writes the commands that compile each model of a plan alone.
 func emitMeasuringSet(u *ui, r *profiling, plan *plans.Plan) error {
 	b := &emit.Build{
-		Command: plan.Compiler.Command, Flags: plan.Compiler.Flags, OutDir: path.Join(plan.Compiler.OutDir, aloneDir), FixedOutDir: true,
+		Command: plan.Compiler.Command, Flags: plan.Compiler.Flags, OutDir: path.Join(plan.Compiler.OutDir, plans.AloneFolder), FixedOutDir: true,
 		Version: plan.Compiler.Version.String(),
 	}
 	s := &subjects{dir: plan.Dir}
@@ -406,17 +403,5 @@ func emitMeasuringSet(u *ui, r *profiling, plan *plans.Plan) error {
 	if err := emit.Formats()[r.emit](&text, b); err != nil {
 		return fmt.Errorf("%s: %w", r.plan, err)
 	}
-	if r.output == "-" {
-		return u.print([]byte(text.String()))
-	}
-	commit, discard, err := replace(r.output, []byte(text.String()))
-	if err == nil {
-		defer discard()
-		err = commit()
-	}
-	if err != nil {
-		return fmt.Errorf("%s: not written, what was there is untouched: %w", r.output, bare(err))
-	}
-	u.done("%s: written", r.output)
-	return nil
+	return writeOutput(u, r.output, []byte(text.String()))
 }

@@ -33,8 +33,10 @@ var layers = map[string][]string{
 	"profile":                   {},
 	"profile/device":            {"internal/process", "profile", "tflite"},
 	"profile/fit":               {"cost", "profile", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "tflite"},
+	"profile/validation":        {"cost", "cost/replay", "profile", "tflite"},
+	"profile/simulator":         {"cost", "cost/replay", "profile", "profile/validation", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/simulator", "profile/validation", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/validation", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import
@@ -54,7 +56,7 @@ var outside = map[string][]string{
 	"net/http":                      {},
 	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
-	"gonum.org/v1/gonum":            {"profile/fit"},
+	"gonum.org/v1/gonum":            {"profile/fit", "profile/validation"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
 	"golang.org/x/text":             {"internal/columns"},
 	"github.com/BurntSushi":         {"plans"},

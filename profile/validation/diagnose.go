@@ -785,12 +785,12 @@ func (c *check) outsiders() {
 				continue
 			}
 			models = true
-			text := ""
-			if !reason[m.Name] && !reason[""] {
+			text, follows := "", reason[m.Name] || reason[""]
+			if !follows {
 				text = ", and no rule says why"
 			}
 			c.found(Finding{
-				Kind: OutsideTolerance, Model: m.Name, Arrangements: []string{o.Name}, Fails: true,
+				Kind: OutsideTolerance, Model: m.Name, Arrangements: []string{o.Name}, Fails: true, Follows: follows,
 				Text:     fmt.Sprintf("%s: under %s a call takes %.4g ms, predicted were %.4g: %+.0f %%%s", m.Name, o.Name, m.MeasuredMS, m.PredictedMS, 100*m.Error(), text),
 				Evidence: map[string]float64{"predicted_ms": m.PredictedMS, "measured_ms": m.MeasuredMS},
 			})

@@ -152,4 +152,5 @@ type Finding struct {
 	Text         string   // in words, with the numbers; begins with the model
 	Evidence     map[string]float64
 	Fails        bool // the validation fails by it
+	Follows      bool // another finding explains it
 }
