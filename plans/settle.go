@@ -49,6 +49,7 @@ type Settlement struct {
 	Low, High   float64
 	Measured    *Seeing // what was measured, if it was the quantity itself
 	PlanChanges bool    // for some value of what is left
+	Tested      bool    // compiled files were held against it
 }
 
 // Settle says of each assumption, as [planner.Stability] has judged it, what
@@ -185,6 +186,7 @@ func (r *Resolved) settleSplits(s *Settlement, models []int, built []BuiltAs) er
 	if len(with) == 0 {
 		return nil
 	}
+	s.Tested = true
 	f := s.Finding
 	if f.Unit == "" {
 		return r.settleRule(s, with)
@@ -284,6 +286,8 @@ func (s *Settlement) Text() string {
 		left = fmt.Sprintf("%.4g %s were seen, %.4g to %.4g", s.Measured.Value, s.Unit, s.Measured.Low, s.Measured.High)
 	}
 	switch {
+	case s.As == Open && s.Tested:
+		return what + ": the compiled files are the same either way"
 	case s.As == Open:
 		return what + ": nothing here tells; " + s.SettledBy + " does"
 	case s.Unit == "" && s.As == Settled:

@@ -572,12 +572,45 @@ func (c *check) movedBytes(states []*state) {
 			Evidence: map[string]float64{"warm_more_ms": s.more, "load_less_ms": shorter, "moved_bytes": math.Round(bytes), "cached_bytes": float64(s.file.Split.Cached)},
 		})
 	}
-	for _, s := range states { // that load too seldom to tell by themselves
-		if i, known := at[s.model]; known && math.IsNaN(s.loads) && s.more > 2*s.noise {
-			s.wrongSplit = true
+	for _, s := range states { // of which nothing loads there, or too seldom to tell
+		if !s.knowsCompute || !math.IsNaN(s.loads) || s.more < 2*s.noise {
+			continue
+		}
+		i, known := at[s.model]
+		cold, elsewhere := c.coldMore(s.model)
+		switch {
+		case known:
 			c.result.Findings[i].Arrangements = append(c.result.Findings[i].Arrangements, s.in.Name)
+		case elsewhere != "" && math.Abs(cold) <= sameShare*s.more:
+			at[s.model] = len(c.result.Findings)
+			bytes := s.more * s.rate
+			c.found(Finding{
+				Kind: WrongSplit, Model: s.name, Arrangements: []string{s.in.Name}, Fails: true,
+				Text: fmt.Sprintf("%s: under %s warm calls take %.3g ms longer than the split of %s gives, and calls that load, under %s, do not: about %s of %d cached bytes are sent in every call instead",
+					s.name, s.in.Name, s.more, s.file.Path, elsewhere, share(bytes, s.file.Split.Cached), s.file.Split.Cached),
+				Evidence: map[string]float64{"warm_more_ms": s.more, "cold_more_ms": cold, "moved_bytes": math.Round(bytes), "cached_bytes": float64(s.file.Split.Cached)},
+			})
+		default:
+			continue
+		}
+		s.wrongSplit = true
+	}
+}
+
+// coldMore is how much longer than predicted calls of a model take that load,
+// and the arrangement under which that is least; "" if none loads.
+func (c *check) coldMore(m int) (more float64, in string) {
+	for _, x := range c.seen {
+		for _, u := range x.units {
+			if u.model != m || len(u.load.all()) < leastValues {
+				continue
+			}
+			if d := u.load.ms() - u.load.predictedMS - c.compute[m]; in == "" || math.Abs(d) < math.Abs(more) {
+				more, in = d, x.Name
+			}
 		}
 	}
+	return more, in
 }
 
 // loads compares what loads take with their prediction: one rate that is

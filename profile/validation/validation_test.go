@@ -265,6 +265,19 @@ func TestFindings(t *testing.T) {
 			outside: true,
 		},
 		{
+			name:  "wrong split of a model that loads in each call or in none",
+			world: func(w *world) { w.moved[2] = 0.25 },
+			change: func(_ *testing.T, e *validation.Experiment) {
+				for i := range e.Sequence { // never c twice in a row
+					if i > 0 && e.Sequence[i] == 2 && e.Sequence[i-1] == 2 {
+						e.Sequence[i] = 0
+					}
+				}
+			},
+			want:    []want{{kind: validation.WrongSplit, model: "c", arrangements: all[2:], evidence: map[string]float64{"warm_more_ms": 18.75, "moved_bytes": 750_000}, text: "and calls that load, under"}},
+			outside: true,
+		},
+		{
 			name:    "slow link",
 			world:   func(w *world) { w.rate = rate / 2 },
 			want:    []want{{kind: validation.WrongBandwidth, arrangements: all, evidence: map[string]float64{"factor": 0.5, "fitted_mb_per_s": 20, "predicted_mb_per_s": 40, "models": 3}, text: "20 MB/s fits"}},
