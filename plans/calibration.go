@@ -1,20 +1,15 @@
 package plans
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/cost"
 )
 
@@ -28,8 +23,12 @@ const (
 	calibrationVersion      = 1
 )
 
-// maxCalibrationBytes is far above any calibration.
-const maxCalibrationBytes = 64 << 20
+// calibrationRecord is the record of what timed calls taught.
+var calibrationRecord = record{
+	name: "calibration", what: "a calibration", most: 64 << 20,
+	again:  "run tpuplan calibrate again",
+	forget: "use that tpuplan, or run tpuplan calibrate again",
+}
 
 type calibrationFile struct {
 	Schema string `json:"schema"`
@@ -39,30 +38,19 @@ type calibrationFile struct {
 // CalibrationBytes is a calibration as it is written: the object
 // tpuplan/calibration/v1, with a line feed at the end.
 func CalibrationBytes(c *cost.Calibration) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(calibrationFile{fmt.Sprint(calibrationSchemaPrefix, calibrationVersion), c}); err != nil {
+	data, err := encode(calibrationFile{fmt.Sprint(calibrationSchemaPrefix, calibrationVersion), c})
+	if err != nil {
 		return nil, fmt.Errorf("calibration: %w", err)
 	}
-	return b.Bytes(), nil
+	return data, nil
 }
 
 // ReadCalibration reads a calibration, and the hash of its file. Fields that
 // this version does not know are ignored, a newer format is an error.
 func ReadCalibration(path string) (*cost.Calibration, string, error) {
-	f, err := os.Open(path)
+	data, err := calibrationRecord.read(path)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, "", fmt.Errorf("%s: the calibration %w", path, errMissing)
-		}
-		return nil, "", fmt.Errorf("%s: %w", path, bareError(err))
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxCalibrationBytes+1))
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, bareError(err))
+		return nil, "", err
 	}
 	c, err := ParseCalibration(path, data)
 	sum := sha256.Sum256(data)
@@ -71,32 +59,28 @@ func ReadCalibration(path string) (*cost.Calibration, string, error) {
 
 // ParseCalibration reads the contents of a calibration; the name is used in messages.
 func ParseCalibration(name string, data []byte) (*cost.Calibration, error) {
-	bad := func(format string, args ...any) (*cost.Calibration, error) {
-		return nil, fmt.Errorf("%s: not a calibration: %s", name, fmt.Sprintf(format, args...))
-	}
-	if len(data) > maxCalibrationBytes {
-		return bad("larger than %s", report.FormatSize(maxCalibrationBytes))
+	k := &calibrationRecord
+	if err := k.check(name, data); err != nil {
+		return nil, err
 	}
 	var head struct {
 		Schema string `json:"schema"`
 	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return bad("%v", err)
-	}
-	digits, ok := strings.CutPrefix(head.Schema, calibrationSchemaPrefix)
-	version, err := strconv.Atoi(digits)
-	switch {
-	case !ok || err != nil || version < 1:
-		return bad("its schema is %s, want \"%s%d\"", quote(head.Schema), calibrationSchemaPrefix, calibrationVersion)
-	case version > calibrationVersion:
-		return nil, fmt.Errorf("%s: written by a newer tpuplan, in format v%d; this one reads up to v%d", name, version, calibrationVersion)
+	err := json.Unmarshal(data, &head)
+	if err == nil {
+		if err := compile.CheckSchema(head.Schema, calibrationSchemaPrefix, calibrationVersion); err != nil {
+			return nil, k.schema(name, err)
+		}
 	}
 	c := calibrationFile{Calibration: &cost.Calibration{}}
-	if err := json.Unmarshal(data, &c); err != nil {
-		return bad("%v", err)
+	if err == nil {
+		err = json.Unmarshal(data, &c)
 	}
-	if err := checkCalibration(c.Calibration); err != nil {
-		return bad("%v", err)
+	if err == nil {
+		err = checkCalibration(c.Calibration)
+	}
+	if err != nil {
+		return nil, k.bad(name, "not a calibration: %v", err)
 	}
 	return c.Calibration, nil
 }

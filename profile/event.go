@@ -62,6 +62,7 @@ const (
 	Aborted      Code = "aborted"       // the measuring process was ended by a signal
 	Broken       Code = "broken"        // it ended or talked in another way than it should
 	NotAvailable Code = "not_available" // this measurer cannot be used here
+	Unreachable  Code = "unreachable"   // the machine with the device cannot be reached, or no longer
 )
 
 // Failure is why a run was not completed.

@@ -60,6 +60,10 @@ type Sample struct {
 	ClockMHz     *float64 `json:"clock_mhz,omitempty"`
 	// Outputs is the SHA-256, hex, of all output tensors in their order.
 	Outputs string `json:"outputs_sha256,omitempty"`
+	// Calls is how many calls MS is the mean of, where it is not one alone, and
+	// StdMS their standard deviation: some programs tell no more.
+	Calls int64    `json:"calls,omitempty"`
+	StdMS *float64 `json:"std_ms,omitempty"`
 }
 
 // check says what is wrong with a sample.
@@ -79,6 +83,10 @@ func (s *Sample) check() error {
 		return fmt.Errorf("a sample of %v ms", s.MS)
 	case s.Bytes != nil && *s.Bytes < 0:
 		return fmt.Errorf("a sample of %d bytes", *s.Bytes)
+	case s.Calls < 0:
+		return fmt.Errorf("a sample of %d calls", s.Calls)
+	case s.StdMS != nil && (!(*s.StdMS >= 0) || math.IsInf(*s.StdMS, 0)):
+		return fmt.Errorf("a sample with a standard deviation of %v ms", *s.StdMS)
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ and writes nothing.`,
 			&cli.BoolFlag{Name: "diff", Usage: "--check, and print the difference instead of the plan"},
 			&cli.BoolFlag{Name: "strict", Usage: "with --check, --diff or --locked: also exit 3 if only evidence changed"},
 			&cli.BoolFlag{Name: "locked", Usage: "exit 3 if the lock's decision would change, else print and emit the lock's plan"},
+			&cli.StringFlag{Name: "compile", Usage: "spend at most `N` real compiles on what the prediction cannot settle; they are kept as facts"},
 			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best"},
 		},
 		Action: func(c *cli.Context) error { return optimize(c, u) },
@@ -63,6 +64,7 @@ type request struct {
 	check, diff, strict, locked bool
 	requireOptimal              bool
 	facts                       *compile.Facts // what real compiles taught; nil if nothing
+	compiles                    int            // that may be spent on what the prediction cannot settle
 }
 
 func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
@@ -87,6 +89,13 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 	if r.commandText = c.String("command"); c.IsSet("command") && strings.TrimSpace(r.commandText) == "" {
 		return nil, usageError("", "--command is empty")
 	}
+	if c.IsSet("compile") {
+		n, err := intFlag(c, "compile", 1, 1000)
+		if err != nil {
+			return nil, err
+		}
+		r.compiles = n
+	}
 	if r.emit != "" {
 		if err := oneOf("--emit", r.emit, emit.Names()...); err != nil {
 			return nil, err
@@ -108,6 +117,8 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		return nil, usageError("", "--strict needs --check, --diff or --locked")
 	case u.isStdout(r.output):
 		return nil, usageError("write -o -, which leaves stdout to the build file alone", "-o %s is stdout", r.output)
+	case r.compiles > 0 && (r.check || r.locked || len(r.versions) > 1):
+		return nil, usageError("compile first, then compare", "--compile writes facts; it excludes --check, --diff, --locked and several --compiler")
 	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
 	}
@@ -168,6 +179,11 @@ func optimize(c *cli.Context, u *ui) error {
 	}
 	if err := checkFirmness(c.Context, u, r, planned); err != nil {
 		return err
+	}
+	if r.compiles > 0 && c.Context.Err() == nil {
+		if planned, err = settle(c.Context, u, r, plan, version, planned); err != nil {
+			return err
+		}
 	}
 	return conclude(c.Context, u, r, planned)
 }

@@ -102,18 +102,7 @@ func oneOf(flag, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	list := ""
-	for i, a := range allowed {
-		switch {
-		case i == 0:
-		case i == len(allowed)-1:
-			list += " or "
-		default:
-			list += ", "
-		}
-		list += a
-	}
-	return usageError(didYouMean(value, allowed, ""), "%s is %s, not %q", flag, list, value)
+	return usageError(didYouMean(value, allowed, ""), "%s is %s, not %q", flag, orList(allowed), value)
 }
 
 // wantArgs checks the number of arguments; most < 0 means any number.

@@ -35,8 +35,9 @@ var layers = map[string][]string{
 	"profile/fit":               {"cost", "profile", "tflite"},
 	"profile/validation":        {"cost", "cost/replay", "profile", "tflite"},
 	"profile/simulator":         {"cost", "cost/replay", "profile", "profile/validation", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/simulator", "profile/validation", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "profile/simulator", "profile/validation", "tflite"},
 	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/validation", "tflite"},
+	"profile/remote":            {"compile/emit", "internal/process", "profile", "profile/device", "tflite"},
 }
 
 // apart are packages for tests and generators: the product may not import
@@ -44,17 +45,17 @@ var layers = map[string][]string{
 var apart = []string{
 	"internal/fuzztest", "internal/testdata", "internal/layering", "internal/known", "internal/accuracy",
 	"tflite/tflitetest", "tflite/internal/schema", "tflite/internal/schema/gen",
-	"plans/schema/schematest", "compile/run/runtest",
+	"plans/schema/schematest", "compile/run/runtest", "profile/remote/remotetest",
 }
 
 // outside says which packages may import a package from outside the module,
 // those named by a path and everything below it.
 var outside = map[string][]string{
-	"os/exec":                       {"compile/run", "internal/process", "profile/device"},
+	"os/exec":                       {"compile/run", "internal/process", "profile/device", "profile/remote"},
 	"C":                             {"profile/device"},
 	"unsafe":                        {"tflite", "profile/device"}, // views of numbers in a file's bytes; memory of the runtime
 	"net/http":                      {},
-	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "cmd/tpuplan"},
+	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "profile/remote", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
 	"gonum.org/v1/gonum":            {"profile/fit", "profile/validation"},
 	"golang.org/x/term":             {"cmd/tpuplan"},

@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -28,8 +26,6 @@ const (
 	openDeadline = 40 * time.Second
 	// grace is how long what an ended child has printed is waited for.
 	grace = 2 * time.Second
-	// tailBytes of what the child wrote to stderr are kept for messages.
-	tailBytes = 4 << 10
 )
 
 // Local measures on a device of this machine, in a child process.
@@ -39,6 +35,11 @@ type Local struct {
 	Env     []string // variables of the child besides this process's own, NAME=VALUE
 	// OpenDeadline replaces the time that opening the device may take.
 	OpenDeadline time.Duration
+	// HoldStdin keeps the child's stdin open behind the run, until the child
+	// ends: when it is closed, nobody listens any more.
+	HoldStdin bool
+	// Ended explains an exit code of the child, nil if it cannot.
+	Ended func(exit int) *profile.Failure
 }
 
 // Measure implements [profile.Measurer]. When it returns, nothing of the child
@@ -47,38 +48,47 @@ func (l *Local) Measure(ctx context.Context, run *profile.Run, emit func(*profil
 	if err := errors.Join(run.Check(), ctx.Err()); err != nil {
 		return err
 	}
-	cmd, err := l.command(run)
+	cmd, input, err := l.command(run)
 	if err != nil {
 		return err
 	}
-	w := &watch{run: run, emit: emit, open: l.OpenDeadline, now: profile.Event{Action: profile.Opening}}
+	w := &watch{run: run, emit: emit, open: l.OpenDeadline, ended: l.Ended, now: profile.Event{Action: profile.Opening}}
 	if w.open == 0 {
 		w.open = openDeadline
+	}
+	if l.HoldStdin {
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		go stdin.Write(input) //nolint:errcheck // a child that does not read ends, which is noticed
+	} else {
+		cmd.Stdin = bytes.NewReader(input)
 	}
 	return w.over(ctx, cmd)
 }
 
-func (l *Local) command(run *profile.Run) (*exec.Cmd, error) {
-	input, err := json.Marshal(run)
+// command is the child that does a run, and what it is to read.
+func (l *Local) command(run *profile.Run) (cmd *exec.Cmd, input []byte, err error) {
+	input, err = json.Marshal(run)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	words := l.Command
 	if len(words) == 0 {
 		self, err := os.Executable()
 		if err != nil {
-			return nil, &profile.Failure{Code: profile.NotAvailable, Text: fmt.Sprintf("this program cannot start itself: %v", err)}
+			return nil, nil, &profile.Failure{Code: profile.NotAvailable, Text: fmt.Sprintf("this program cannot start itself: %v", err)}
 		}
 		words = []string{self, ChildCommand}
 	}
-	cmd := exec.Command(words[0], words[1:]...)
+	cmd = exec.Command(words[0], words[1:]...)
 	if len(l.Command) == 0 {
 		cmd.Args[0] = os.Args[0]
 	}
-	cmd.Dir, cmd.Stdin = l.Dir, bytes.NewReader(input)
-	cmd.Env = append(os.Environ(), l.Env...)
+	cmd.Dir, cmd.Env = l.Dir, append(os.Environ(), l.Env...)
 	process.OwnGroup(cmd)
-	return cmd, nil
+	return cmd, input, nil
 }
 
 // watch is a run as the parent sees it.
@@ -89,7 +99,8 @@ type watch struct {
 	now     profile.Event // what the child does
 	failure *profile.Failure
 	cut     bool // it was ended within a line
-	stderr  tail
+	stderr  process.Tail
+	ended   func(exit int) *profile.Failure
 }
 
 // line is what the child printed, or why its lines cannot be read.
@@ -222,7 +233,7 @@ func (w *watch) verdict(stopped, ended error) error {
 		if w.cut {
 			text += " in the middle of a line, which is dropped"
 		}
-		return &profile.Failure{Code: code, Text: text, Hint: hint, Model: w.now.Model, Output: w.stderr.text()}
+		return &profile.Failure{Code: code, Text: text, Hint: hint, Model: w.now.Model, Output: w.stderr.Text()}
 	}
 	if r, is := stopped.(refused); is {
 		return r.error
@@ -232,7 +243,7 @@ func (w *watch) verdict(stopped, ended error) error {
 	case stopped == errDone: //nolint:errorlint // it is ours
 		return nil
 	case w.failure != nil:
-		w.failure.Output = w.stderr.text()
+		w.failure.Output = w.stderr.Text()
 		return w.failure
 	case stopped == errSilent: //nolint:errorlint // it is ours
 		return fail(profile.Silent, silentHint, "%s did not end within %v", w.doing(), w.deadline())
@@ -240,8 +251,11 @@ func (w *watch) verdict(stopped, ended error) error {
 		return stopped
 	case stopped != nil:
 		return fail(profile.Broken, "", "%v", stopped)
+	case errors.As(ended, &exit) && w.explained(exit) != nil:
+		f := w.explained(exit)
+		return fail(f.Code, f.Hint, "%s: %s", w.doing(), f.Text)
 	case errors.As(ended, &exit) && signaled(exit):
-		return fail(profile.Aborted, abortedHint, "%s: the measuring process was ended by %s", w.doing(), exit)
+		return fail(profile.Aborted, AbortedHint, "%s: the measuring process was ended by %s", w.doing(), exit)
 	case ended != nil:
 		return fail(profile.Broken, "", "%s: the measuring process ended: %v", w.doing(), ended)
 	}
@@ -249,9 +263,18 @@ func (w *watch) verdict(stopped, ended error) error {
 }
 
 const (
-	silentHint  = "the device is silent: unplug it and plug it in again; a call that needs more time gets it with --deadline"
-	abortedHint = "libedgetpu ends the process when the connection to the device fails: look at cable, hub and power supply"
+	silentHint = "the device is silent: unplug it and plug it in again; a call that needs more time gets it with --deadline"
+	// AbortedHint is what to do when the library has ended the child.
+	AbortedHint = "libedgetpu ends the process when the connection to the device fails: look at cable, hub and power supply"
 )
+
+// explained is what the one who started the child says of its exit code.
+func (w *watch) explained(exit *exec.ExitError) *profile.Failure {
+	if w.ended == nil {
+		return nil
+	}
+	return w.ended(exit.ExitCode())
+}
 
 func signaled(exit *exec.ExitError) bool {
 	status, ok := exit.Sys().(syscall.WaitStatus)
@@ -272,34 +295,3 @@ func (w *watch) doing() string {
 	}
 	return "opening the device"
 }
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	lock sync.Mutex
-	data []byte
-	lost bool
-}
-
-// Write implements [io.Writer].
-func (t *tail) Write(p []byte) (int, error) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	t.data = append(t.data, p...)
-	if over := len(t.data) - tailBytes; over > 0 {
-		t.data, t.lost = append(t.data[:0], t.data[over:]...), true
-	}
-	return len(p), nil
-}
-
-// text is the end in whole lines.
-func (t *tail) text() string {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	text := string(t.data)
-	if _, rest, found := strings.Cut(text, "\n"); t.lost && found {
-		text = rest
-	}
-	return strings.TrimSpace(strings.ToValidUTF8(text, "?"))
-}
-
-var _ io.Writer = (*tail)(nil)

@@ -581,7 +581,7 @@ func (c *check) movedBytes(states []*state) {
 		switch {
 		case known:
 			c.result.Findings[i].Arrangements = append(c.result.Findings[i].Arrangements, s.in.Name)
-		case elsewhere != "" && math.Abs(cold) <= sameShare*s.more:
+		case elsewhere != "" && math.Abs(cold) <= sameShare*s.more && s.file.Split.Streamed < streamLeast: // else streaming may be slow
 			at[s.model] = len(c.result.Findings)
 			bytes := s.more * s.rate
 			c.found(Finding{
@@ -787,6 +787,9 @@ func (c *check) leftOver(m int, of []*state, slope, factor float64) {
 	least, most := slices.Min(left), slices.Max(left)
 	if math.Min(math.Abs(least), math.Abs(most)) <= max(2*noise, leastOff*mean(of[0].warm)) || (least < 0) != (most < 0) || most-least > 2*noise+sameShare*math.Abs(mean(left)) {
 		return
+	}
+	if cold, in := c.coldMore(m); in != "" && cold/mean(left) < 0.5 {
+		return // calls that load are as predicted
 	}
 	name := c.Models[m].Name
 	c.found(Finding{

@@ -24,6 +24,9 @@ type Planned struct {
 
 	Checked   bool              // Stability was found out
 	Stability []planner.Finding // which assumptions change the plan
+
+	Compiles  [][]string // the real compiles that were spent on this plan, models by name
+	Unsettled bool       // more of them would settle more
 }
 
 type planJSON struct {
@@ -41,6 +44,7 @@ type planJSON struct {
 	Baselines       []baselineJSON `json:"baselines"`
 	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
 	Warnings        []string       `json:"warnings"`
+	Compiles        [][]string     `json:"compiles,omitempty"` // that were spent, models in order
 }
 
 type objectiveJSON struct {
@@ -107,6 +111,7 @@ func (p *Planned) json(schema string) planJSON {
 		Models:          []modelJSON{},
 		Baselines:       []baselineJSON{},
 		Warnings:        []string{},
+		Compiles:        p.Compiles,
 	}
 	for d := range plan.Devices {
 		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}, Calibration: p.Lock.Evidence.Devices[d].Calibration}
@@ -456,6 +461,17 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	paragraph(b, s, "      ", "times: "+strings.Join(times, "; "))
 	if text := p.calibration(); text != "" {
+		paragraph(b, s, "      ", text)
+	}
+	if n := len(p.Compiles); n > 0 {
+		var calls []string
+		for _, names := range p.Compiles {
+			calls = append(calls, strings.Join(names, " + "))
+		}
+		text := fmt.Sprintf("%s spent: %s", count(n, "real compile"), strings.Join(calls, "; "))
+		if p.Unsettled {
+			text += "; more would settle more"
+		}
 		paragraph(b, s, "      ", text)
 	}
 	if text := p.firmness(); text != "" {

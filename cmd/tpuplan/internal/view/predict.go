@@ -218,6 +218,8 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 		failed(b, s, m.Model.Failure)
 	}
 	if len(streamed) > 0 {
+		fmt.Fprintf(b, "  ops [%s]\n", drawOps(pieces(m), max(20, min(64, s.Width-8))))
+		paragraph(b, s, "      ", "as wide as their bytes, in order: = cached, ~ streamed, - both")
 		slices.SortStableFunc(streamed, func(a, b *compile.OpInfo) int { return cmp.Compare(b.Bytes, a.Bytes) })
 		t := table{columns: []column{{title: "STREAMED OP", fixed: true}, right(""), right("BYTES"), right("ROWS"), {title: "CERTAINTY", fixed: true}}}
 		for _, o := range streamed[:min(len(streamed), shownOps)] {
@@ -229,6 +231,60 @@ func predictedOps(b *bytes.Buffer, s Style, m *compile.Predicted) {
 		}
 	}
 	cpuOps(b, s, m.Model)
+}
+
+// piece is an op's share of a picture.
+type piece struct{ cached, streamed int64 }
+
+// pieces are the ops of a model that have parameters, in their order. It
+// wants a split that tells its parts.
+func pieces(m *compile.Predicted) []piece {
+	all := make([]piece, len(m.Model.Ops))
+	for k := range m.Model.Ops {
+		if o := &m.Model.Ops[k]; o.Mapped {
+			all[k].streamed = o.Bytes
+		}
+	}
+	for k, part := range m.Model.Load.Parts {
+		if m.Split.InCache[k] {
+			all[part.Op].cached += part.Bytes
+			all[part.Op].streamed -= part.Bytes
+		}
+	}
+	return all
+}
+
+// drawOps is a line of so many cells, each an equal share of all bytes.
+func drawOps(ops []piece, width int) string {
+	var total int64
+	for _, p := range ops {
+		total += p.cached + p.streamed
+	}
+	line := make([]byte, width)
+	for i := range line {
+		// the bytes of cell i, counted from its start
+		from := total * int64(i) / int64(width)
+		to := max(from+1, total*int64(i+1)/int64(width))
+		var held piece
+		at := int64(0)
+		overlap := func(n int64) int64 {
+			n, at = max(0, min(at+n, to)-max(at, from)), at+n
+			return n
+		}
+		for _, p := range ops {
+			held.cached += overlap(p.cached)
+			held.streamed += overlap(p.streamed)
+		}
+		switch {
+		case held.streamed == 0:
+			line[i] = '='
+		case held.cached == 0:
+			line[i] = '~'
+		default:
+			line[i] = '-'
+		}
+	}
+	return string(line)
 }
 
 // failed says why no usable model would come out of the compiler.
