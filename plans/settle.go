@@ -1,9 +1,11 @@
 package plans
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/planner"
@@ -192,33 +194,46 @@ func (r *Resolved) settleSplits(s *Settlement, models []int, built []BuiltAs) er
 		return r.settleRule(s, with)
 	}
 	steps := int(math.Round((f.High - f.Low) / f.Step))
-	values := []float64{f.Assumed}
+	value := func(k int) float64 { return f.Low + float64(float64(k)*f.Step) }
+	tries := []int{int(math.Round((f.Assumed - f.Low) / f.Step))}
 	for i := range min(steps, splitValues) + 1 {
-		values = append(values, f.Low+float64(float64(i*steps/max(1, min(steps, splitValues)))*f.Step))
+		tries = append(tries, i*steps/max(1, min(steps, splitValues)))
 	}
-	slices.Sort(values)
-	values = slices.Compact(values)
+	slices.Sort(tries)
+	tries = slices.Compact(tries)
 	// In company another model's rows and sizes may be the reason: what a model
 	// is alone tells more surely.
 	for _, files := range [][]BuiltAs{with, alone} {
-		low, high, fit := math.Inf(1), math.Inf(-1), 0
-		for _, v := range values {
-			same, err := r.gives(r.changed(f.Assumption, v), files)
-			if err != nil {
-				return err
-			}
-			if same {
-				low, high = min(low, v), max(high, v)
-				fit++
-			}
-		}
-		switch {
-		case len(files) == 0 || fit == 0:
+		if len(files) == 0 {
 			continue
-		case fit < len(values):
-			s.leave(low, high)
 		}
-		return nil
+		var failed error
+		fits := func(k int) bool {
+			same, err := r.gives(r.changed(f.Assumption, value(k)), files)
+			failed = cmp.Or(failed, err)
+			return same
+		}
+		var fit []int // places in tries
+		for n, k := range tries {
+			if fits(k) {
+				fit = append(fit, n)
+			}
+		}
+		if len(fit) > 0 && len(fit) < len(tries) {
+			low, high := fit[0], fit[len(fit)-1]
+			least, most := tries[low], tries[high]
+			if low > 0 { // where it begins to fit, between the values tried
+				bad := tries[low-1]
+				least = bad + 1 + sort.Search(least-bad-1, func(i int) bool { return fits(bad + 1 + i) })
+			}
+			if high < len(tries)-1 {
+				most += sort.Search(tries[high+1]-most-1, func(i int) bool { return !fits(most + 1 + i) })
+			}
+			s.leave(value(least), value(most))
+		}
+		if failed != nil || len(fit) > 0 {
+			return failed
+		}
 	}
 	s.As = Contradicted
 	return nil

@@ -66,6 +66,8 @@ type sampleFile struct {
 	created  bool   // by this run
 	sessions int    // that it has already
 	added    int
+
+	validations int // sessions of validate that it has
 }
 
 func (f *sampleFile) add(s *profile.Sample) error {
@@ -125,6 +127,7 @@ func openSamples(u *ui, path string) (*sampleFile, error) {
 	s := &sampleFile{WriteCloser: f, path: path, created: info == nil}
 	dropped, err := profile.ReadSamples(path, f, func(x *profile.Sample) error {
 		s.sessions = max(s.sessions, session(x.Run))
+		s.validations = max(s.validations, sessionOf(validatePrefix, x.Run))
 		return nil
 	})
 	if err != nil {
@@ -142,10 +145,11 @@ func openSamples(u *ui, path string) (*sampleFile, error) {
 }
 
 // session is the number of a run's session, 0 if it has none.
-func session(run string) int {
-	first, _, _ := strings.Cut(run, ".")
-	command, number, _ := strings.Cut(first, "-")
-	ok := command == "profile" || command == "validate"
+func session(run string) int { return sessionOf("profile-", run) }
+
+func sessionOf(prefix, run string) int {
+	rest, ok := strings.CutPrefix(run, prefix)
+	number, _, _ := strings.Cut(rest, ".")
 	if n, err := strconv.Atoi(number); ok && err == nil {
 		return n
 	}

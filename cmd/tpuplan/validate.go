@@ -40,6 +40,9 @@ const (
 
 const simulatorWay = "simulator"
 
+// validatePrefix begins the names of sessions of validate.
+const validatePrefix = "validate-"
+
 func validateCommand(u *ui) *cli.Command {
 	names := append(wayNames(), simulatorWay)
 	return &cli.Command{
@@ -390,14 +393,14 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 		return nil, err
 	}
 	defer file.Close() //nolint:errcheck // every sample was written on its own
-	e.Session = validateSession(file.sessions + 1)
+	e.Session = validateSession(file.validations + 1)
 	measured := &view.Profiled{}
 	err = measure(ctx, u, measurer, e.Runs(), file, measured)
 	return measured.Samples, err
 }
 
 // validateSession begins the names of the runs of a validation.
-func validateSession(n int) string { return fmt.Sprintf("validate-%d", n) }
+func validateSession(n int) string { return validatePrefix + strconv.Itoa(n) }
 
 func (r *trial) importSamples(u *ui, e *validation.Experiment) ([]profile.Sample, error) {
 	f, err := os.Open(r.imported)
@@ -409,7 +412,7 @@ func (r *trial) importSamples(u *ui, e *validation.Experiment) ([]profile.Sample
 	last := 0
 	dropped, err := profile.ReadSamples(filepath.ToSlash(r.imported), f, func(s *profile.Sample) error {
 		if s.Kind == profile.Replay {
-			last = max(last, session(s.Run))
+			last = max(last, sessionOf(validatePrefix, s.Run))
 			samples = append(samples, *s)
 		}
 		return nil
