@@ -51,9 +51,9 @@ func validateCommand(u *ui) *cli.Command {
 		ArgsUsage: "PLAN.lock.json",
 		Description: `Makes calls of the plan's models on the device, drawn by the plan's rates, under
 the plan, with all models separate and with all together as given, and compares
-times with their prediction, and outputs among each other. Exit 3 if a time is off
-by more than the tolerance, or if something is wrong; what, is named. It ends
-with what of the plan's assumptions that settles.
+times with their prediction, and outputs among each other. Exit 3 if a time is
+off by more than the tolerance, or if something is wrong; what, is named. It
+ends with what that settles of the plan's assumptions.
 
 The plan must be compiled. What else is compared needs files for measuring:
 
