@@ -73,7 +73,7 @@ edgetpu-test: ## the device path over the stand-in; needs gcc and npm
 edgetpu-tests: standin
 	$(STANDIN_GO) vet -tags edgetpu ./profile/...
 	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./profile/device/... ./profile/remote/...
-	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./cmd/tpuplan -run '^TestScripts$$/^profile'
+	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./cmd/tpuplan -run '^TestScripts$$/^(profile|validate)'
 
 fuzz: ## every fuzz target for FUZZTIME
 	@tools/fuzz "$(FUZZTIME)"

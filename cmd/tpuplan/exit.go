@@ -30,10 +30,10 @@ var exitMeanings = []struct {
 	{exitOK, "done"},
 	{exitFailed, "the operation failed: a file cannot be read or written, a model cannot be planned"},
 	{exitUsage, "wrong usage, or a plan file with errors (pins that contradict each other too)"},
-	{exitStale, "differs: --check, --diff or --locked found that the lock is missing or that its decision would change; inspect --expect found other files than the lock describes; compile built something else than predicted"},
+	{exitStale, "differs: --check, --diff or --locked found that the lock is missing or that its decision would change; inspect --expect found other files than the lock describes; compile built something else than predicted; validate found a time outside the tolerance, or something that is wrong"},
 	{exitInfeasible, "no plan satisfies the constraints"},
 	{exitUnproven, "--require-optimal: a plan was found, but it is not proven to be the best"},
-	{exitInterrupted, "interrupted; no file was written, save groups that compile had finished and samples that profile had measured"},
+	{exitInterrupted, "interrupted; no file was written, save groups that compile had finished and samples that profile or validate had measured"},
 }
 
 // failure is an error that decides the exit code and may carry a hint: what

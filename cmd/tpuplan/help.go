@@ -225,6 +225,12 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
                         faster than it answers, and pile up
   wait                  time from the arrival of a call to its start
   trace                 recorded calls, one a line
+  pass                  all calls made once, under each arrangement in turn
+  arrangement           a way to compile all models: the plan's, all separate,
+                        all together
+  "~"                   no difference, or no error, can be told from chance
+  error, MAPE           predicted over measured; its mean over models, whatever
+                        the sign
   create                making the interpreter of a model
   first                 the first call of a new interpreter, which loads
   squeezed              of the same model compiled so that less is cached

@@ -71,6 +71,8 @@ type sampleFile struct {
 	progress profile.Progress // of all runs that it has samples of
 	last     []profile.Sample // of its last session
 	lines    map[string]bool  // that it has already
+
+	validations int // sessions of validate that it has
 }
 
 // has says whether a sample was in the file before.
@@ -175,6 +177,7 @@ func openSamples(u *ui, path string) (*sampleFile, error) {
 			return err
 		}
 		s.lines[line.String()] = true
+		s.validations = max(s.validations, sessionOf(validatePrefix, x.Run))
 		return nil
 	})
 	if err != nil {
@@ -192,8 +195,10 @@ func openSamples(u *ui, path string) (*sampleFile, error) {
 }
 
 // session is the number of a run's session, 0 if it has none.
-func session(run string) int {
-	rest, ok := strings.CutPrefix(run, "profile-")
+func session(run string) int { return sessionOf("profile-", run) }
+
+func sessionOf(prefix, run string) int {
+	rest, ok := strings.CutPrefix(run, prefix)
 	number, _, _ := strings.Cut(rest, ".")
 	if n, err := strconv.Atoi(number); ok && err == nil {
 		return n

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -79,5 +80,22 @@ func checkOutput(flag, path string, inputs map[string]string) error {
 			return usageError("choose another "+flag, "%s %s is %s", flag, path, what)
 		}
 	}
+	return nil
+}
+
+// writeOutput writes a file that a user asked for, or prints it if that is "-".
+func writeOutput(u *ui, path string, data []byte) error {
+	if path == "-" {
+		return u.print(data)
+	}
+	commit, discard, err := replace(path, data)
+	if err == nil {
+		defer discard()
+		err = commit()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: not written, what was there is untouched: %w", path, bare(err))
+	}
+	u.done("%s: written", path)
 	return nil
 }

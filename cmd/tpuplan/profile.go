@@ -31,9 +31,6 @@ const (
 	maxProfile      = 100_000 // passes, or calls of a pass
 )
 
-// aloneDir is the folder of the measuring set, inside the plan's out_dir.
-const aloneDir = "alone"
-
 func profileCommand(u *ui) *cli.Command {
 	return &cli.Command{
 		Name:      "profile",
@@ -58,7 +55,7 @@ Without a device here, --host measures on a board that ssh reaches, --export
 writes what to do on one that nothing reaches, and --import reads what was
 measured there, or by others: samples, CSV of model,kind,ms, or what TensorFlow
 Lite's benchmark_model prints. docs/measuring.md has it all.`,
-		Flags: slices.Concat(meansFlags(), []cli.Flag{
+		Flags: slices.Concat(meansFlags(""), []cli.Flag{
 			&cli.StringSliceFlag{Name: "device", Usage: "measure on `DEVICE`, a path or a number from 0, not on the first one; may be repeated"},
 			&cli.IntFlag{Name: "passes", Value: profilePasses, Usage: "measure everything `N` times with new interpreters, in another order each time (default 6)"},
 			&cli.IntFlag{Name: "calls", Value: profileCalls, Usage: "`N` warm calls of each model in each pass (default 10)"},
@@ -99,7 +96,7 @@ func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 		},
 	}
 	var err error
-	if r.means, err = meansOf(c); err != nil {
+	if r.means, err = meansOf(c, ""); err != nil {
 		return nil, err
 	}
 	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {
@@ -364,7 +361,7 @@ func (s *subjects) ofPlan(plan *plans.Plan) error {
 			fail(err)
 			continue
 		}
-		file := path.Join(plan.Compiler.OutDir, aloneDir, compile.OutputName(m.File))
+		file := path.Join(plan.Compiler.OutDir, plans.AloneFolder, compile.OutputName(m.File))
 		compiled := f.Kind() == tflite.KindCompiled
 		if compiled {
 			file = m.File
@@ -436,7 +433,7 @@ func (s *subjects) ofFiles(files []string) error {
 // emitMeasuringSet writes the commands that compile each model of a plan alone.
 func emitMeasuringSet(u *ui, r *profiling, plan *plans.Plan) error {
 	b := &emit.Build{
-		Command: plan.Compiler.Command, Flags: plan.Compiler.Flags, OutDir: path.Join(plan.Compiler.OutDir, aloneDir), FixedOutDir: true,
+		Command: plan.Compiler.Command, Flags: plan.Compiler.Flags, OutDir: path.Join(plan.Compiler.OutDir, plans.AloneFolder), FixedOutDir: true,
 		Version: plan.Compiler.Version.String(),
 	}
 	s := &subjects{dir: plan.Dir}
@@ -468,17 +465,5 @@ func emitMeasuringSet(u *ui, r *profiling, plan *plans.Plan) error {
 	if err := emit.Formats()[r.emit](&text, b); err != nil {
 		return fmt.Errorf("%s: %w", r.plan, err)
 	}
-	if r.output == "-" {
-		return u.print([]byte(text.String()))
-	}
-	commit, discard, err := replace(r.output, []byte(text.String()))
-	if err == nil {
-		defer discard()
-		err = commit()
-	}
-	if err != nil {
-		return fmt.Errorf("%s: not written, what was there is untouched: %w", r.output, bare(err))
-	}
-	u.done("%s: written", r.output)
-	return nil
+	return writeOutput(u, r.output, []byte(text.String()))
 }

@@ -64,6 +64,7 @@ func newApp(u *ui) *cli.App {
 			inspectCommand(u),
 			simulateCommand(u),
 			profileCommand(u),
+			validateCommand(u),
 			logCommand(u),
 			calibrateCommand(u),
 			versionCommand(u),

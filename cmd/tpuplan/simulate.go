@@ -227,8 +227,7 @@ func locked(ctx context.Context, u *ui, plan *plans.Plan, lock *plans.Lock, path
 	return answer, nil
 }
 
-// source is who calls: the trace, or calls drawn by rates or weights. Models
-// are drawn in the order of their names: that of the plan file decides nothing.
+// source is who calls: the trace, or calls drawn by rates or weights.
 func (r *simulation) source(ctx context.Context, u *ui, s *view.Simulation) (source replay.Source, done func(), err error) {
 	models := s.Runs[0].Models
 	if r.trace != "" {
@@ -242,28 +241,34 @@ func (r *simulation) source(ctx context.Context, u *ui, s *view.Simulation) (sou
 		}
 		return replay.NewTrace(s.Trace, in, models), done, nil
 	}
-	plan := s.Resolved.Plan
-	byName := make([]int, len(models))
+	source, err = drawn(s.Resolved.Plan, r.seed)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", r.plan, err)
+	}
+	return source, func() {}, nil
+}
+
+// drawn are calls drawn by a plan's rates or weights. Models are drawn in the
+// order of their names: that of the plan file decides nothing.
+func drawn(plan *plans.Plan, seed uint64) (source replay.Source, err error) {
+	byName := make([]int, len(plan.Models))
 	for i := range byName {
 		byName[i] = i
 	}
-	slices.SortFunc(byName, func(a, b int) int { return cmp.Compare(models[a].Name, models[b].Name) })
-	weights := make([]float64, len(models))
+	slices.SortFunc(byName, func(a, b int) int { return cmp.Compare(plan.Models[a].Name, plan.Models[b].Name) })
+	weights := make([]float64, len(byName))
 	for k, i := range byName {
 		weights[k] = plan.Models[i].Calls
 	}
 	if !plan.ByRate {
-		source, err = replay.Independent(weights, r.seed)
+		source, err = replay.Independent(weights, seed)
 	} else {
 		for k := range weights {
 			weights[k] /= 1000 // rates are per second
 		}
-		source, err = replay.Poisson(weights, r.seed)
+		source, err = replay.Poisson(weights, seed)
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", r.plan, err)
-	}
-	return renumbered{source, byName}, func() {}, nil
+	return renumbered{source, byName}, err
 }
 
 // interruptible gives up waiting for input when its context ends: whoever

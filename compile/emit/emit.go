@@ -58,6 +58,9 @@ type Build struct {
 type Group struct {
 	Name  string   // unique in the plan, without "/"
 	Files []string // the models in command-line order
+	// Folder, below the output folder, takes the outputs; "" is the output
+	// folder itself. Groups of one base name can lie in folders side by side.
+	Folder string
 }
 
 // Writer writes one kind of build file. It checks b before the first byte is
@@ -89,7 +92,11 @@ func (e *NameError) Error() string {
 
 // invocation is the compiler call of a group.
 func (b *Build) invocation(g *Group) *compile.Invocation {
-	return &compile.Invocation{Command: b.Command, Flags: b.Flags, OutDir: b.OutDir, Group: g.Name, Files: g.Files}
+	dir := b.OutDir
+	if g.Folder != "" {
+		dir = path.Join(dir, g.Folder)
+	}
+	return &compile.Invocation{Command: b.Command, Flags: b.Flags, OutDir: dir, Group: g.Name, Files: g.Files}
 }
 
 // models are the words of a group's call behind "-o" and its folder. Build
@@ -191,6 +198,7 @@ func (b *Build) check(format string, forbid func(kind, name string) (reason, hin
 		}
 		groups[g.Name] = true
 		test("group", g.Name)
+		test("out_dir", g.Folder)
 		for j, output := range b.invocation(g).Outputs() {
 			file := g.Files[j]
 			if file == "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -142,16 +143,25 @@ func (m *makefile) script(comment, name, text string) {
 	m.line("  ' tpuplan")
 }
 
+// dirs is where a group's outputs go, as a target and in a recipe.
+func (m *makefile) dirs(g *Group) (target, shell string) {
+	if g.Folder == "" {
+		return m.targetDir, m.shellDir
+	}
+	return m.targetDir + "/" + targetName(g.Folder), m.shellDir + "/" + recipe(Quote(g.Folder))
+}
+
 // group writes the rules of one group. Names stand in variables, because make
 // reads a "=" in a rule as an assignment; those of the n-th group start with
 // tpuplan_n_.
 func (m *makefile) group(n int, g *Group) {
 	var models, outputs, marks []string
+	targetDir, shellDir := m.dirs(g)
 	mark := m.mark(g) + "-$(tpuplan_sum)"
 	for i, output := range g.outputNames() {
 		models = append(models, targetName(g.Files[i]))
-		outputs = append(outputs, m.targetDir+"/"+targetName(output))
-		marks = append(marks, m.targetDir+"/"+compile.MarkFolder+"/"+targetName(output)+"/"+mark)
+		outputs = append(outputs, targetDir+"/"+targetName(output))
+		marks = append(marks, targetDir+"/"+compile.MarkFolder+"/"+targetName(output)+"/"+mark)
 	}
 	set := func(name, value string) {
 		if value != "" { // a line must not end in the space that a name may end in
@@ -172,29 +182,36 @@ func (m *makefile) group(n int, g *Group) {
 	m.line("tpuplan-all: %s", get("outputs"))
 	m.line(".PRECIOUS: %s", get("outputs"))
 	m.line("%s&: %s %s %s $(tpuplan_notmain)", get("built_$(tpuplan_grouped)"), get("models"), get("marks"), get("after_$(tpuplan_grouped)"))
-	m.line("\t@$(tpuplan_compile) %s %s %s %d %s \\", m.shellDir, recipe(Quote(g.Name)), mark, len(g.Files), recipe(quoteAll(g.outputNames())))
-	m.line("\t$(tpuplan_command) -o %s/%s %s", m.shellDir, recipe(Quote(path.Base(m.invocation(g).TempDir()))), recipe(quoteAll(m.Build.models(g))))
+	m.line("\t@$(tpuplan_compile) %s %s %s %d %s \\", shellDir, recipe(Quote(g.Name)), mark, len(g.Files), recipe(quoteAll(g.outputNames())))
+	m.line("\t$(tpuplan_command) -o %s/%s %s", shellDir, recipe(Quote(path.Base(m.invocation(g).TempDir()))), recipe(quoteAll(m.Build.models(g))))
 	// The empty recipe keeps a catch-all rule of an including Makefile out.
 	m.line("%s %s: $(tpuplan_notmain) ;", get("after_$(tpuplan_grouped)"), get("marks"))
 	m.line("%s: %s $(tpuplan_notmain)", get("left_$(tpuplan_grouped)"), get("mark"))
-	m.line("\t@$(tpuplan_lost) %s %s", m.shellDir, recipe(quoteAll(g.outputNames())))
+	m.line("\t@$(tpuplan_lost) %s %s", shellDir, recipe(quoteAll(g.outputNames())))
 }
 
 // clean writes the rule that removes exactly what the others made.
 func (m *makefile) clean() {
 	m.line("\ntpuplan-clean: $(tpuplan_notmain)")
+	var folders []string
 	for i := range m.Groups {
 		g := &m.Groups[i]
+		_, shellDir := m.dirs(g)
+		if !slices.Contains(folders, shellDir) {
+			folders = append(folders, shellDir)
+		}
 		names := []string{path.Base(m.invocation(g).TempDir()), path.Base(m.invocation(g).LogFile())}
 		for _, output := range g.outputNames() {
 			names = append(names, output, operationLog(output), compile.MarkFolder+"/"+output)
 		}
 		for j, name := range names {
-			names[j] = m.shellDir + "/" + recipe(Quote(name))
+			names[j] = shellDir + "/" + recipe(Quote(name))
 		}
 		m.line("\trm -rf %s", strings.Join(names, " "))
 	}
-	m.line("\t@rmdir %s/%s 2>/dev/null || :", m.shellDir, compile.MarkFolder)
+	for _, dir := range folders {
+		m.line("\t@rmdir %s/%s 2>/dev/null || :", dir, compile.MarkFolder)
+	}
 }
 
 // tool writes a rule that runs tpuplan; args[0] is its name.

@@ -92,10 +92,14 @@ tpuplan_compile() (
 	s.WriteString(")\n\n# From here on \"$@\" is the compiler and its flags.\neval \"set -- $EDGETPU_COMPILER $EDGETPU_COMPILER_FLAGS\"\n")
 	for i := range b.Groups {
 		g := &b.Groups[i]
+		folder := ""
+		if g.Folder != "" {
+			folder = "/" + Quote(g.Folder)
+		}
 		// The mark fits no makefile: what make knows of these outputs is void.
-		fmt.Fprintf(&s, "\ntpuplan_compile \"$TPUPLAN_OUT_DIR\" %s sh %d %s \\\n  \"$@\" -o \"$TPUPLAN_OUT_DIR\"/%s %s || exit\n",
-			Quote(g.Name), len(g.Files), quoteAll(g.outputNames()),
-			Quote(path.Base(b.invocation(g).TempDir())), quoteAll(b.models(g)))
+		fmt.Fprintf(&s, "\ntpuplan_compile \"$TPUPLAN_OUT_DIR\"%s %s sh %d %s \\\n  \"$@\" -o \"$TPUPLAN_OUT_DIR\"%s/%s %s || exit\n",
+			folder, Quote(g.Name), len(g.Files), quoteAll(g.outputNames()),
+			folder, Quote(path.Base(b.invocation(g).TempDir())), quoteAll(b.models(g)))
 	}
 	_, err = w.Write(s.Bytes())
 	return err

@@ -33,8 +33,10 @@ var layers = map[string][]string{
 	"profile":                   {},
 	"profile/device":            {"internal/process", "profile", "tflite"},
 	"profile/fit":               {"cost", "profile", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "tflite"},
+	"profile/validation":        {"cost", "cost/replay", "profile", "tflite"},
+	"profile/simulator":         {"cost", "cost/replay", "profile", "profile/validation", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "profile/simulator", "profile/validation", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/validation", "tflite"},
 	"profile/remote":            {"compile/emit", "internal/process", "profile", "profile/device", "tflite"},
 }
 
@@ -55,7 +57,7 @@ var outside = map[string][]string{
 	"net/http":                      {},
 	"os":                            {"tflite", "plans", "compile/run", "internal/process", "profile/device", "profile/remote", "cmd/tpuplan"},
 	"github.com/urfave/cli":         {"cmd/tpuplan"},
-	"gonum.org/v1/gonum":            {"profile/fit"},
+	"gonum.org/v1/gonum":            {"profile/fit", "profile/validation"},
 	"golang.org/x/term":             {"cmd/tpuplan"},
 	"golang.org/x/text":             {"internal/columns"},
 	"github.com/BurntSushi":         {"plans"},

@@ -47,6 +47,13 @@ func TestValidate(t *testing.T) {
 		{"plan", withStability, `"checked": "all"`, `"checked": "well"`, "checked"},
 		{"plan", `{"schema": "tpuplan/plan/v1", "compiler": "16.0", "status": "infeasible", "new": 1}`, `infeasible`, `optimal`, "objective"},
 		{"plans", `{"schema": "tpuplan/plans/v1", "plans": [` + plan + `, ` + plan + `], "pinning": [{"compiler": "15.0", "value": 2, "unit": "ms_per_call", "delta": -0.5}]}`, `"optimal"`, `"good"`, "status"},
+		{"validation", `{"schema": "tpuplan/validation/v1", "source": "simulated", "compiler": "16.0", "lock": "plan.lock.json", "devices": ["usb"], "workload": {"kind": "rates", "seed": 1, "calls": 300, "passes": 5},
+			"tolerance_pct": 10, "passed": false, "compute_included": true, "models": [{"name": "a", "compute_source": "validation", "compute_ms": 3, "compute_from": "separate"}],
+			"runs": [{"name": "plan", "feasible": true, "passes": 5, "calls": 300, "loads": 3, "bytes": 9, "predicted_ms": 2, "measured_ms": 3, "ci_ms": [2, 4], "error_pct": -33, "verdict": "~", "mape_pct": 33, "models": [
+				{"name": "a", "tokens": ["0x1f"], "cached_bytes": 1, "streamed_bytes": 0, "calls": 300, "loads": 3, "bytes": 9, "predicted_ms": 2, "measured_ms": 3, "verdict": "outside"}]},
+				{"name": "separate", "feasible": true, "missing": ["build/alone/a_edgetpu.tflite"], "predicted_ms": 4}, {"name": "as-given", "feasible": false}],
+			"pairs": [], "streaming": [], "findings": [{"kind": "bandwidth", "fails": true, "text": "t", "runs": ["plan"], "evidence": {"factor": 0.5}}],
+			"settled": [{"assumption": "x", "as": "settled", "plan_changes": false, "text": "t"}], "warnings": []}`, `"kind": "bandwidth"`, `"kind": "weather"`, "kind"},
 		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "capacity_bytes": 8192, "reserved_rows": -32, "reserved_rows_source": "flag", "remaining_bytes": 0, "rule_certainty": "exact",
 			"models": [{"file": "a.tflite", "parameter_bytes": 1, "cached_bytes": 1, "on_chip_bytes": 256, "streamed_bytes": 0, "certainty": "exact", "fits": true, "subgraphs": 1, "operations": 1, "tpu_operations": 1, "cpu_operations": 0,
 			"ops": [{"index": 0, "op": "CONV_2D", "mapped": true, "reason": "Mapped to Edge TPU", "bytes": 1, "rows": 1, "cached": true, "certainty": "exact"}]}]}`, `"fits": true,`, ``, "fits"},
@@ -57,6 +64,13 @@ func TestValidate(t *testing.T) {
 		{"event", `{"schema": "tpuplan/event/v1", "failure": {"code": "silent", "text": "t"}}`, `"silent"`, `"quiet"`, "code"},
 		{"profile", `{"schema": "tpuplan/profile/v1", "samples": 6, "summaries": [{"model": "a", "kind": "steady", "source": "measured", "samples": 6, "median_ms": 2, "ci_ms": [1, 3], "confidence": 0.97}],
 			"costs": [{"model": "a", "source": "measured", "steady_ms": 2}], "warnings": [{"kind": "no_load", "text": "t"}]}`, `, "confidence": 0.97`, ``, "confidence"},
+		{"validation", `{"schema": "tpuplan/validation/v1", "source": "simulated", "compiler": "16.0", "lock": "plan.lock.json", "devices": ["usb"], "workload": {"kind": "rates", "seed": 1, "calls": 300, "passes": 5},
+			"tolerance_pct": 10, "passed": false, "compute_included": true, "models": [{"name": "a", "compute_source": "validation", "compute_ms": 3, "compute_from": "separate"}],
+			"runs": [{"name": "plan", "feasible": true, "passes": 5, "calls": 300, "loads": 3, "bytes": 9, "predicted_ms": 2, "measured_ms": 3, "ci_ms": [2, 4], "error_pct": -33, "verdict": "~", "mape_pct": 33, "models": [
+				{"name": "a", "tokens": ["0x1f"], "cached_bytes": 1, "streamed_bytes": 0, "calls": 300, "loads": 3, "bytes": 9, "predicted_ms": 2, "measured_ms": 3, "verdict": "outside"}]},
+				{"name": "separate", "feasible": true, "missing": ["build/alone/a_edgetpu.tflite"], "predicted_ms": 4}, {"name": "as-given", "feasible": false}],
+			"pairs": [], "streaming": [], "findings": [{"kind": "bandwidth", "fails": true, "text": "t", "runs": ["plan"], "evidence": {"factor": 0.5}}],
+			"settled": [{"assumption": "x", "as": "settled", "plan_changes": false, "text": "t"}], "warnings": []}`, `"kind": "bandwidth"`, `"kind": "weather"`, "kind"},
 		{"predict", `{"schema": "tpuplan/predict/v1", "compiler": "15.0", "rule_certainty": "exact", "models": [{"file": "a.tflite", "failure": {"kind": "not_quantized", "text": "Model not quantized"}}]}`, `not_quantized`, `other_kind`, "kind"},
 		{"inspect", `{"schema": "tpuplan/inspect/v1", "files": [
 			{"file": "a.tflite", "sha256": "` + strings.Repeat("0a", 32) + `", "kind": "source", "quantization": "uint8", "inputs": [], "outputs": [], "ops": []},
