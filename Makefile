@@ -19,7 +19,7 @@ EDGETPU     = CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$(RUNTIME)/include" CGO_LDFLAGS
 STANDIN_GO  = TPUPLAN_STANDIN="$(STANDIN)" CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$(RUNTIME)/include -I$(CURDIR)/profile/device/standin" \
 	CGO_LDFLAGS="-L$(RUNTIME)/lib -L$(STANDIN) -Wl,-rpath,$(RUNTIME)/lib -Wl,-rpath,$(STANDIN)" $(GO)
 
-.PHONY: build test race lint vet cross fuzz bench golden accuracy generated tidy demo check dist clean runtime standin edgetpu edgetpu-test edgetpu-tests
+.PHONY: build test race lint vet cross fuzz bench golden accuracy generated tidy demo check dist clean runtime standin edgetpu edgetpu-dist edgetpu-test edgetpu-tests
 
 build: ## bin/tpuplan
 	$(GO) build -trimpath -o bin/tpuplan ./cmd/tpuplan
@@ -59,12 +59,20 @@ $(STANDIN)/libedgetpu-lacking.so.1: $(STANDIN)/libedgetpu.so.1
 edgetpu: runtime ## bin/tpuplan-edgetpu, which can measure on a device of this machine
 	$(EDGETPU) build -tags edgetpu -trimpath -o bin/tpuplan-edgetpu ./cmd/tpuplan
 
+# Where profile --host finds it: in dist, beside bin/tpuplan. For another processor:
+# make edgetpu-dist GOARCH=arm64 CC=aarch64-linux-gnu-gcc
+edgetpu-dist: runtime ## bin/dist/linux-ARCH-gnu, a program that measures and is sent to boards of that kind
+	@mkdir -p "bin/dist/linux-$$($(GO) env GOARCH)-gnu"
+	CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$(RUNTIME)/include" CGO_LDFLAGS="-L$(RUNTIME)/lib" \
+		$(GO) build -tags edgetpu -trimpath -ldflags=-s -o "bin/dist/linux-$$($(GO) env GOARCH)-gnu/tpuplan-edgetpu" ./cmd/tpuplan
+	@cp $(RUNTIME)/lib/libtensorflowlite_c.so "bin/dist/linux-$$($(GO) env GOARCH)-gnu/"
+
 edgetpu-test: ## the device path over the stand-in; needs gcc and npm
 	@tools/edgetpu-test $(MAKE) --no-print-directory edgetpu-tests
 
 edgetpu-tests: standin
 	$(STANDIN_GO) vet -tags edgetpu ./profile/...
-	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./profile/device/...
+	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./profile/device/... ./profile/remote/...
 	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./cmd/tpuplan -run '^TestScripts$$/^(profile|validate)'
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // Progress is how far runs are by the samples that there are of them. A run is
@@ -20,9 +22,26 @@ type progress struct {
 	calls   map[int64]called
 }
 
+// called is a sample of a call.
 type called struct {
-	model string
-	kind  Kind
+	model, device string
+	kind          Kind
+	bytes         *int64
+}
+
+// of says whether a call may be one of a run.
+func (c *called) of(run *Run, step Step) bool {
+	m := &run.Models[step.Model]
+	bytes := int64(0)
+	switch c.kind {
+	case First, Load:
+		bytes = m.ColdBytes
+	case Steady, Squeezed:
+		bytes = m.WarmBytes
+	}
+	return step.Kind == c.kind && m.Name == c.model &&
+		(c.bytes == nil || bytes == 0 || *c.bytes == bytes) && // the file has not been compiled anew
+		(!strings.HasPrefix(run.Device, "/") || c.device == run.Device)
 }
 
 // Add takes a sample into account. The result says whether it is new.
@@ -41,7 +60,7 @@ func (p *Progress) Add(s *Sample) bool {
 		return !known
 	}
 	_, known := r.calls[s.Call]
-	r.calls[s.Call] = called{s.Model, s.Kind}
+	r.calls[s.Call] = called{s.Model, s.Device, s.Kind, s.Bytes}
 	return !known
 }
 
@@ -58,7 +77,7 @@ func (p *Progress) Rest(run *Run) (rest *Run, offset int64, err error) {
 	steps := int64(len(run.Steps))
 	for number, c := range have.calls {
 		step := run.Steps[((number%steps)+steps)%steps]
-		if pass := number / steps; number < 0 || pass < int64(run.WarmUp) || pass >= int64(run.WarmUp+run.Repeats) || step.Kind != c.kind || run.Models[step.Model].Name != c.model {
+		if pass := number / steps; number < 0 || pass < int64(run.WarmUp) || pass >= int64(run.WarmUp+run.Repeats) || !c.of(run, step) {
 			return nil, 0, fmt.Errorf("there are samples of another run %q: call %d is a %s call of model %q there", run.Name, number, c.kind, c.model)
 		}
 	}
@@ -66,14 +85,14 @@ func (p *Progress) Rest(run *Run) (rest *Run, offset int64, err error) {
 	for done < run.Repeats && have.has(run, int64(run.WarmUp+done)*steps) {
 		done++
 	}
-	created := true
-	for i := range run.Models {
-		created = created && have.created[run.Models[i].Name]
+	// Interpreters are made before all calls, and somebody may keep no samples of that.
+	made := slices.ContainsFunc(run.Steps, func(s Step) bool { return s.Kind != "" })
+	if !made {
+		made = !slices.ContainsFunc(run.Models, func(m RunModel) bool { return !have.created[m.Name] })
 	}
-	if done == run.Repeats && created {
+	if done == run.Repeats && made {
 		return nil, 0, nil
 	}
-	// Interpreters are made in any run; the last repeat is the shortest.
 	done = min(done, run.Repeats-1)
 	short := *run
 	short.Repeats -= done

@@ -29,7 +29,7 @@ func (w *worker) Measure(_ context.Context, run *profile.Run, emit func(*profile
 			return errLost
 		}
 		w.breaksAfter--
-		s.Run, s.Source = run.Name, profile.Simulated
+		s.Run, s.Source, s.Device = run.Name, profile.Simulated, "/dev/apex_0"
 		return emit(s)
 	}
 	for i := range run.Models {
@@ -42,7 +42,8 @@ func (w *worker) Measure(_ context.Context, run *profile.Run, emit func(*profile
 		for _, step := range run.Steps {
 			w.calls++
 			if step.Kind != "" && pass >= run.WarmUp {
-				s := &profile.Sample{Model: run.Models[step.Model].Name, Kind: step.Kind, MS: float64(before + 1), Call: call}
+				bytes := int64(8)
+				s := &profile.Sample{Model: run.Models[step.Model].Name, Kind: step.Kind, MS: float64(before + 1), Call: call, Bytes: &bytes}
 				if err := give(s); err != nil {
 					return err
 				}
@@ -116,7 +117,7 @@ func TestRest(t *testing.T) {
 		Steps:  []profile.Step{{0, profile.Steady}, {1, ""}, {1, profile.Load}},
 	}
 	var done profile.Progress
-	w := &worker{breaksAfter: 2 + 5} // two repeats and a half
+	w := &worker{breaksAfter: 2 + 5}                                                               // two repeats and a half
 	profile.Resume(w, &done).Measure(t.Context(), run, func(*profile.Sample) error { return nil }) //nolint:errcheck // it is lost
 	rest, offset, err := done.Rest(run)
 	if err != nil || rest.Repeats != 8 || rest.WarmUp != 2 || offset != 6 || run.Repeats != 10 {
@@ -134,6 +135,8 @@ func TestRest(t *testing.T) {
 		func(r *profile.Run) { r.Models[1].Name = "c" },
 		func(r *profile.Run) { r.Repeats = 1 },
 		func(r *profile.Run) { r.WarmUp = 4 },
+		func(r *profile.Run) { r.Device = "/dev/apex_1" },
+		func(r *profile.Run) { r.Models[0].WarmBytes = 7 }, // compiled anew
 	} {
 		other := *run
 		other.Models, other.Steps = append([]profile.RunModel{}, run.Models...), append([]profile.Step{}, run.Steps...)

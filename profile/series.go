@@ -68,6 +68,9 @@ func (s *Series) Runs(subjects, variants []Subject) (runs []*Run, unmeasured []s
 					Schema: RunSchema, Name: fmt.Sprintf("%s.%d", s.Name, pass+1), Device: devices[d],
 					Repeats: 1, Seed: s.Seed, DeadlineMS: s.DeadlineMS,
 				}
+				if len(devices) > 1 {
+					r.Name += fmt.Sprintf(".device%d", d+1)
+				}
 				for i := range layer {
 					m := &layer[i]
 					r.Models = append(r.Models, RunModel{Name: m.Model, File: m.File, SHA256: m.SHA256, WarmBytes: m.WarmBytes, ColdBytes: m.ColdBytes})

@@ -23,6 +23,7 @@ import (
 	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/plans/schema/schematest"
 	"github.com/tpuplan/tpuplan/profile/device"
+	"github.com/tpuplan/tpuplan/profile/remote/remotetest"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 		"tpuplan":          main,
 		"edgetpu_compiler": runtest.Compiler,
 		"docker":           runtest.Container,
+		"ssh":              remotetest.SSH,
+		"scp":              remotetest.SCP,
+		"fake-python3":     remotetest.Python,
 		"interrupt":        interrupt,
 		"signal-when":      signalWhen,
 	})
@@ -61,6 +65,7 @@ func TestScripts(t *testing.T) {
 			"mkmodel":    mkmodel,
 			"mkcompiled": mkcompiled,
 			"mkplan":     mkplan,
+			"mkboard":    mkboard,
 			"schema":     validate,
 			"narrow":     narrow,
 			"gone":       gone,
@@ -187,6 +192,16 @@ func mkcompiled(ts *testscript.TestScript, neg bool, args []string) {
 		blobs[to] = append(blobs[to], data...)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), tflitetest.CompiledModel(tflitetest.SplitOf(token, blobs[0], blobs[1])), 0o644))
+}
+
+// mkboard DIR FACT... makes a board that ssh and scp reach, as remotetest says, with
+// a Python that needs no runtime.
+func mkboard(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: mkboard DIR FACT...")
+	}
+	ts.Check(remotetest.Make(ts.MkAbs(args[0]), append([]string{"python=fake-python3"}, args[1:]...)...))
+	ts.Setenv("FAKE_BOARD", ts.MkAbs(args[0]))
 }
 
 // mkplan PLAN N writes N models of different sizes, m0.tflite and so on, and a plan of them.

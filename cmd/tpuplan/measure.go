@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,12 +17,12 @@ import (
 type way struct {
 	name string
 	// open returns a measurer for runs whose files are relative to a folder.
-	open func(dir string) (profile.Measurer, error)
+	open func(m *means, dir string) (profile.Measurer, error)
 }
 
 // ways lists all ways; the first is the default.
 func ways() []way {
-	return []way{{"go", measureLocally}}
+	return []way{{"go", measureLocally}, {"python", measureWithPython}}
 }
 
 func wayNames() (names []string) {
@@ -48,7 +49,7 @@ func orList(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 }
 
-func measureLocally(dir string) (profile.Measurer, error) {
+func measureLocally(_ *means, dir string) (profile.Measurer, error) {
 	if device.Available {
 		return &device.Local{Dir: dir}, nil
 	}
@@ -67,7 +68,50 @@ type sampleFile struct {
 	sessions int    // that it has already
 	added    int
 
-	validations int // sessions of validate that it has
+	progress profile.Progress // of all runs that it has samples of
+	last     []profile.Sample // of its last session
+	lines    map[string]bool  // that it has already
+
+	validations int              // sessions of validate that it has
+	replays     []profile.Sample // of the last of them
+}
+
+// has says whether a sample was in the file before.
+func (f *sampleFile) has(s *profile.Sample) bool {
+	var line bytes.Buffer
+	return profile.WriteSample(&line, s) == nil && f.lines[line.String()]
+}
+
+// left is how many of some runs are not complete, 0 if there are samples of
+// other runs with these names.
+func (f *sampleFile) left(runs []*profile.Run) (n int) {
+	for _, run := range runs {
+		rest, _, err := f.progress.Rest(run)
+		if err != nil { // another series
+			return 0
+		}
+		if rest != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// runs plans the runs of a series, as a session of the file: its last one, if
+// that was one of this series and is not complete, else a new one. The samples
+// that there are of it already come with it.
+func (f *sampleFile) runs(u *ui, series profile.Series, s *subjects) (runs []*profile.Run, unmeasured []string, there []profile.Sample) {
+	if f.sessions > 0 {
+		series.Name = fmt.Sprintf("profile-%d", f.sessions)
+		runs, unmeasured = series.Runs(s.alone, s.squeezed)
+		if left := f.left(runs); left > 0 {
+			u.note(fmt.Sprintf("%s: session %d is continued, %d of %d runs are left", f.path, f.sessions, left, len(runs)))
+			return runs, unmeasured, f.last
+		}
+	}
+	series.Name = fmt.Sprintf("profile-%d", f.sessions+1)
+	runs, unmeasured = series.Runs(s.alone, s.squeezed)
+	return runs, unmeasured, nil
 }
 
 func (f *sampleFile) add(s *profile.Sample) error {
@@ -124,10 +168,26 @@ func openSamples(u *ui, path string) (*sampleFile, error) {
 	if err != nil {
 		return fail(err)
 	}
-	s := &sampleFile{WriteCloser: f, path: path, created: info == nil}
+	s := &sampleFile{WriteCloser: f, path: path, created: info == nil, lines: map[string]bool{}}
 	dropped, err := profile.ReadSamples(path, f, func(x *profile.Sample) error {
-		s.sessions = max(s.sessions, session(x.Run))
-		s.validations = max(s.validations, sessionOf(validatePrefix, x.Run))
+		if n := session(x.Run); n > s.sessions {
+			s.sessions, s.last = n, nil
+		}
+		if n := session(x.Run); n > 0 && n == s.sessions {
+			s.last = append(s.last, *x)
+		}
+		if n := sessionOf(validatePrefix, x.Run); n > s.validations {
+			s.validations, s.replays = n, nil
+		}
+		if n := sessionOf(validatePrefix, x.Run); n > 0 && n == s.validations {
+			s.replays = append(s.replays, *x)
+		}
+		s.progress.Add(x)
+		var line bytes.Buffer
+		if err := profile.WriteSample(&line, x); err != nil {
+			return err
+		}
+		s.lines[line.String()] = true
 		return nil
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,19 +48,26 @@ Where a model was also compiled so that less of it is cached, as in the plan's
 out_dir, warm calls of that file show what streaming costs. Of files on the
 command line, those of one name and the same parameters are taken for that.
 
-Samples are appended to the file after -o, one line each, as they are measured.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "with", Value: wayNames()[0], Usage: "measure with `WAY`: " + orList(wayNames())},
+Samples are appended to the file after -o, one line each, as they are measured.
+If that was interrupted, the same command continues.
+
+Without a device here, --host measures on a board that ssh reaches, --export
+writes what to do on one that nothing reaches, and --import reads what was
+measured there, or by others: samples, CSV of model,kind,ms, or what TensorFlow
+Lite's benchmark_model prints. docs/measuring.md has it all.`,
+		Flags: slices.Concat(meansFlags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "device", Usage: "measure on `DEVICE`, a path or a number from 0, not on the first one; may be repeated"},
 			&cli.IntFlag{Name: "passes", Value: profilePasses, Usage: "measure everything `N` times with new interpreters, in another order each time (default 6)"},
 			&cli.IntFlag{Name: "calls", Value: profileCalls, Usage: "`N` warm calls of each model in each pass (default 10)"},
 			&cli.IntFlag{Name: "loads", Value: profileLoads, Usage: "`N` loads of each model in each pass (default 3)"},
 			&cli.IntFlag{Name: "seed", Value: 1, Usage: "draw other orders and inputs: `N` from 0 on (default 1)"},
 			&cli.DurationFlag{Name: "deadline", Value: profileDeadline, Usage: "give a device up that is silent for `D` (default 10s)"},
+			&cli.StringSliceFlag{Name: "import", Usage: "measure nothing, read `FILE`; \"-\" is standard input; may be repeated"},
+			&cli.StringFlag{Name: "export", Usage: "measure nothing, write the runs to `FILE` and beside it a script that does them"},
 			&cli.StringFlag{Name: "emit", Usage: "measure nothing, write the compile commands of the measuring set; `KIND` is make; needs -o"},
 			&cli.StringFlag{Name: "o", Usage: "append samples to `FILE`, or write it with --emit; \"-\" is stdout, which then holds nothing else"},
 			formatFlag("table", "json"),
-		},
+		}),
 		Action: func(c *cli.Context) error { return profileModels(c, u) },
 	}
 }
@@ -68,25 +76,32 @@ Samples are appended to the file after -o, one line each, as they are measured.`
 type profiling struct {
 	plan   string   // either this
 	files  []string // or these
-	way    way
+	means  *means
 	series profile.Series
-	emit   string
+	// At most one of these is set: then nothing is measured.
+	emit    string
+	export  string
+	imports []string
+
 	output string
 	json   bool
 }
 
 func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 	r := &profiling{
-		emit: c.String("emit"), output: c.String("o"), json: c.String("format") == "json",
+		emit: c.String("emit"), export: c.String("export"), imports: c.StringSlice("import"), output: c.String("o"), json: c.String("format") == "json",
 		series: profile.Series{
 			Devices: c.StringSlice("device"), Passes: c.Int("passes"), Steady: c.Int("calls"), Loads: c.Int("loads"),
 			Seed: uint64(c.Int("seed")), DeadlineMS: float64(c.Duration("deadline")) / float64(time.Millisecond),
 		},
 	}
-	if err := errors.Join(oneOf("--format", c.String("format"), "table", "json"), oneOf("--with", c.String("with"), wayNames()...)); err != nil {
+	var err error
+	if r.means, err = meansOf(c); err != nil {
 		return nil, err
 	}
-	r.way = wayCalled(c.String("with"))
+	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {
+		return nil, err
+	}
 	for _, flag := range []string{"passes", "calls", "loads"} {
 		least := 1
 		if flag == "loads" {
@@ -116,11 +131,13 @@ func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 			return nil, usageError("add -o measure.mk, or -o - for stdout", "--emit needs -o FILE")
 		}
 	}
+	if err := r.checkModes(c); err != nil || r.imports != nil {
+		return r, err
+	}
 	if err := wantArgs(c, "plan file or compiled model", 1, -1); err != nil {
 		return nil, err
 	}
 	if args := c.Args().Slice(); filepath.Ext(args[0]) != ".tflite" {
-		var err error
 		r.plan, err = planFile(c)
 		return r, err
 	} else if r.files = args; r.emit != "" {
@@ -129,10 +146,42 @@ func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 	return r, nil
 }
 
+// checkModes refuses flags that do not go with what is done instead of measuring.
+func (r *profiling) checkModes(c *cli.Context) error {
+	measuring := []string{"with", "host", "python", "device", "passes", "calls", "loads", "seed", "deadline"}
+	for _, mode := range []struct {
+		flag   string
+		others []string
+	}{
+		{"import", append(measuring, "export", "emit")},
+		{"export", []string{"with", "host", "python", "emit", "o", "format"}},
+		{"emit", measuring},
+	} {
+		if !c.IsSet(mode.flag) {
+			continue
+		}
+		for _, other := range mode.others {
+			if c.IsSet(other) {
+				return usageError("leave one of them out", "%s does not go with %s", dashes(other), dashes(mode.flag))
+			}
+		}
+	}
+	switch {
+	case c.IsSet("export") && (r.export == "" || r.export == "-"):
+		return usageError("such as run.json", "--export needs the name of a file")
+	case len(r.imports) > 0 && c.NArg() > 0:
+		return usageError("a second file takes a second --import", "--import takes no plan and no models, not %s", c.Args().First())
+	}
+	return nil
+}
+
 func profileModels(c *cli.Context, u *ui) error {
 	r, err := profilingRequest(c, u)
 	if err != nil {
 		return err
+	}
+	if len(r.imports) > 0 {
+		return importSamples(c, u, r)
 	}
 	s := &subjects{}
 	if r.plan != "" {
@@ -152,10 +201,14 @@ func profileModels(c *cli.Context, u *ui) error {
 	for _, text := range s.notes {
 		u.note(text)
 	}
-	measurer, err := r.way.open(s.dir)
+	if r.export != "" {
+		return exportRuns(u, r, s)
+	}
+	measurer, end, err := r.means.open(c.Context, u, s.dir)
 	if err != nil {
 		return err
 	}
+	defer end()
 	if err := checkOutput("-o", r.output, s.inputs(r.plan)); err != nil {
 		return err
 	}
@@ -164,18 +217,27 @@ func profileModels(c *cli.Context, u *ui) error {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // every sample was written on its own
-	r.series.Name = fmt.Sprintf("profile-%d", file.sessions+1)
-	p := &view.Profiled{}
-	runs, unmeasured := r.series.Runs(s.alone, s.squeezed)
-	for _, name := range unmeasured {
-		p.Warnings = append(p.Warnings, profile.Warning{
+	runs, unmeasured, there := file.runs(u, r.series, s)
+	p := &view.Profiled{Samples: there, Warnings: noLoads(unmeasured)}
+	if err := measure(c.Context, u, measurer, runs, file, p); err != nil {
+		return err
+	}
+	return showProfile(u, r, p)
+}
+
+// noLoads are the warnings about models of which no load can be measured.
+func noLoads(models []string) (warnings []profile.Warning) {
+	for _, name := range models {
+		warnings = append(warnings, profile.Warning{
 			Kind: profile.NoLoad, Model: name, Of: profile.Load,
 			Text: fmt.Sprintf("loads of %q: no model here was compiled apart from it, so nothing displaces it and no load is measured", name),
 		})
 	}
-	if err := measure(c.Context, u, measurer, runs, file, p); err != nil {
-		return err
-	}
+	return warnings
+}
+
+// showProfile prints what samples say, unless they are printed themselves.
+func showProfile(u *ui, r *profiling, p *view.Profiled) error {
 	if r.output == "-" {
 		return nil
 	}
@@ -196,7 +258,7 @@ func measure(ctx context.Context, u *ui, m profile.Measurer, runs []*profile.Run
 	for i, run := range runs {
 		u.done("run %d of %d, %s", i+1, len(runs), run.Name)
 		squeezed := len(run.Steps) > 0 && run.Steps[len(run.Steps)-1].Kind == profile.Squeezed
-		err := m.Measure(ctx, run, func(s *profile.Sample) error {
+		err := profile.Resume(m, &file.progress).Measure(ctx, run, func(s *profile.Sample) error {
 			if squeezed && s.Kind == profile.Create {
 				return nil // of another file than the model's own
 			}

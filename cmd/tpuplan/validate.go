@@ -44,7 +44,12 @@ const simulatorWay = "simulator"
 const validatePrefix = "validate-"
 
 func validateCommand(u *ui) *cli.Command {
-	names := append(wayNames(), simulatorWay)
+	flags := meansFlags()
+	for _, f := range flags {
+		if with, ok := f.(*cli.StringFlag); ok && with.Name == "with" {
+			with.Usage = "measure with `WAY`: " + orList(append(wayNames(), simulatorWay)) + ", which measures nothing"
+		}
+	}
 	return &cli.Command{
 		Name:      "validate",
 		Usage:     "try a plan on the device, against what was predicted",
@@ -62,8 +67,7 @@ The plan must be compiled. What else is compared needs files for measuring:
 
 Without them the plan alone is measured. Samples are appended to the file after
 -o, one line each, as they are measured; --import takes them from there again.`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "with", Value: names[0], Usage: "measure with `WAY`: " + orList(names) + ", which measures nothing"},
+		Flags: append(flags,
 			&cli.StringFlag{Name: "device", Usage: "measure on `DEVICE`, a path or a number from 0, not on the first one"},
 			&cli.StringFlag{Name: "tolerance", Value: strconv.Itoa(validateTolerance), Usage: "exit 3 if a time is off by more than `PCT` per cent (default 10)"},
 			&cli.IntFlag{Name: "calls", Value: validateCalls, Usage: "make `N` calls in each pass (default 300)"},
@@ -74,7 +78,7 @@ Without them the plan alone is measured. Samples are appended to the file after
 			&cli.StringFlag{Name: "emit", Usage: "measure nothing, write the compile commands of the files for measuring; `KIND` is make; needs -o"},
 			&cli.StringFlag{Name: "o", Usage: "append samples to `FILE`, or write it with --emit; \"-\" is stdout, which then holds nothing else"},
 			formatFlag("table", "json"),
-		},
+		),
 		Action: func(c *cli.Context) error { return validatePlan(c, u) },
 	}
 }
@@ -82,7 +86,7 @@ Without them the plan alone is measured. Samples are appended to the file after
 // trial is a checked command line of validate.
 type trial struct {
 	lock, plan    string
-	with          string
+	means         *means // nil is the simulator
 	device        string
 	tolerance     float64 // a share
 	calls, passes int
@@ -95,12 +99,20 @@ type trial struct {
 
 func trialRequest(c *cli.Context, u *ui) (*trial, error) {
 	r := &trial{
-		with: c.String("with"), device: c.String("device"), calls: c.Int("calls"), passes: c.Int("passes"), seed: uint64(c.Int("seed")),
+		device: c.String("device"), calls: c.Int("calls"), passes: c.Int("passes"), seed: uint64(c.Int("seed")),
 		deadlineMS: float64(c.Duration("deadline").Nanoseconds()) / 1e6, imported: c.String("import"),
 		emit: c.String("emit"), output: c.String("o"), json: c.String("format") == "json",
 	}
-	if err := errors.Join(oneOf("--format", c.String("format"), "table", "json"), oneOf("--with", r.with, append(wayNames(), simulatorWay)...)); err != nil {
+	if err := errors.Join(oneOf("--format", c.String("format"), "table", "json"), oneOf("--with", c.String("with"), append(wayNames(), simulatorWay)...)); err != nil {
 		return nil, err
+	}
+	if c.String("with") != simulatorWay {
+		var err error
+		if r.means, err = meansOf(c); err != nil {
+			return nil, err
+		}
+	} else if c.IsSet("host") || c.IsSet("python") {
+		return nil, usageError("leave one of them out", "the simulator runs here: --host and --python do not go with it")
 	}
 	percent, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(c.String("tolerance"), "%")), 64)
 	if err != nil || !(percent > 0 && percent <= 1000) {
@@ -118,8 +130,8 @@ func trialRequest(c *cli.Context, u *ui) (*trial, error) {
 		return nil, usageError("leave it out for 10s", "--deadline is a time above zero, such as 30s")
 	case c.IsSet("o") && r.output == "", c.IsSet("import") && r.imported == "":
 		return nil, usageError("", "the name of a file is empty")
-	case c.IsSet("import") && (c.IsSet("with") || c.IsSet("device")):
-		return nil, usageError("", "--import measures nothing: it excludes --with and --device")
+	case c.IsSet("import") && (c.IsSet("with") || c.IsSet("host") || c.IsSet("python") || c.IsSet("device")):
+		return nil, usageError("", "--import measures nothing: it excludes --with, --host, --python and --device")
 	case c.IsSet("import") && r.output != "":
 		return nil, usageError("", "the samples are in %s already: --import and -o exclude each other", r.imported)
 	case u.isStdout(r.output):
@@ -174,7 +186,7 @@ func validatePlan(c *cli.Context, u *ui) error {
 	if v.Result, err = e.Check(samples); err != nil {
 		hint := ""
 		if r.imported != "" {
-			hint = "--calls, --seed and the plan have to be those of then"
+			hint = "--calls, --seed, the plan and the compiled files have to be those of then"
 		}
 		return &failure{exitFailed, fmt.Errorf("%s: %w", r.lock, err), hint}
 	}
@@ -375,10 +387,6 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 	if r.imported != "" {
 		return r.importSamples(u, e)
 	}
-	measurer, err := r.measurer(v, e)
-	if err != nil {
-		return nil, err
-	}
 	inputs := inputsOf(r.plan, v.Resolved)
 	for _, a := range v.Arrangements {
 		for _, name := range a.Files {
@@ -393,8 +401,19 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 		return nil, err
 	}
 	defer file.Close() //nolint:errcheck // every sample was written on its own
-	e.Session = validateSession(file.validations + 1)
 	measured := &view.Profiled{}
+	e.Session = validateSession(file.validations)
+	if left := file.left(e.Runs()); file.validations > 0 && left > 0 && left < len(e.Runs()) {
+		u.note(fmt.Sprintf("%s: session %d is continued, %d of %d runs are left", r.output, file.validations, left, len(e.Runs())))
+		measured.Samples = file.replays
+	} else {
+		e.Session = validateSession(file.validations + 1)
+	}
+	measurer, end, err := r.measurer(ctx, u, v, e)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	err = measure(ctx, u, measurer, e.Runs(), file, measured)
 	return measured.Samples, err
 }
@@ -427,9 +446,10 @@ func (r *trial) importSamples(u *ui, e *validation.Experiment) ([]profile.Sample
 	return samples, nil
 }
 
-func (r *trial) measurer(v *view.Validation, e *validation.Experiment) (profile.Measurer, error) {
-	if r.with != simulatorWay {
-		return wayCalled(r.with).open(v.Resolved.Plan.Dir)
+// measurer returns what measures, and what has to be called when it has.
+func (r *trial) measurer(ctx context.Context, u *ui, v *view.Validation, e *validation.Experiment) (profile.Measurer, func(), error) {
+	if r.means != nil {
+		return r.means.open(ctx, u, v.Resolved.Plan.Dir)
 	}
 	s := &simulator.Simulator{Dir: v.Resolved.Plan.Dir, Calls: map[string]cost.Call{}, Convolutions: map[string]int64{}, NoisePercent: simulatedNoise, Seed: r.seed}
 	for _, m := range e.Models {
@@ -440,7 +460,7 @@ func (r *trial) measurer(v *view.Validation, e *validation.Experiment) (profile.
 			s.Convolutions[f.SHA256] = f.Convolutions
 		}
 	}
-	return s, nil
+	return s, func() {}, nil
 }
 
 // settle says what the validation tells of the plan's assumptions.

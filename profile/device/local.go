@@ -164,6 +164,13 @@ func (w *watch) over(ctx context.Context, cmd *exec.Cmd) error {
 		}
 	}()
 	stopped := w.follow(ctx, lines)
+	if stopped == nil { // a program that closes its stdout ends next, and how it does tells more than a kill
+		select {
+		case err := <-ended:
+			ended <- err
+		case <-time.After(grace):
+		}
+	}
 	process.Kill(cmd)
 	for n := range lines { // what was printed before still counts
 		if _, is := stopped.(refused); n.sample != nil && !is {

@@ -147,7 +147,8 @@ func testRun() *profile.Run {
 }
 
 func local(mode string, env ...string) *device.Local {
-	return &device.Local{Env: append(env, "FAKE_CHILD="+mode), OpenDeadline: 20 * time.Second}
+	// The race detector lets a process linger for a second by default, which is the deadline.
+	return &device.Local{Env: append(env, "FAKE_CHILD="+mode, "GORACE=atexit_sleep_ms=0"), OpenDeadline: 20 * time.Second}
 }
 
 func TestLocal(t *testing.T) {
@@ -266,8 +267,12 @@ func TestParentKilled(t *testing.T) {
 			t.Errorf("%q, error %v", line, err)
 		}
 	}
-	parent.Process.Kill() //nolint:errcheck // then it has ended
-	if data, err := io.ReadAll(pipe); err != nil || string(data) != "here" {
+	here := make([]byte, 4)
+	if _, err := io.ReadFull(pipe, here); err != nil {
+		t.Fatal(err)
+	}
+	parent.Process.Kill()                                           //nolint:errcheck // then it has ended
+	if data, err := io.ReadAll(pipe); err != nil || len(data) > 0 { // ends when the child does
 		t.Errorf("read %q, error %v", data, err)
 	}
 	parent.Wait() //nolint:errcheck // it was killed

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -29,6 +30,12 @@ func RunFile(runs []*profile.Run) ([]byte, error) {
 		data = append(append(data, line...), '\n')
 	}
 	return data, nil
+}
+
+// IsScript says whether a file is [Script], or another version of it.
+func IsScript(data []byte) bool {
+	head, _, _ := bytes.Cut(Script, []byte(":"))
+	return bytes.HasPrefix(data, head)
 }
 
 // Commands are what to type on a board to do the runs of a file, and what to type

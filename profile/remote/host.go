@@ -57,6 +57,7 @@ type Board struct {
 	session *session
 	command []string        // that measures there
 	have    map[string]bool // hashes of models that are there
+	lost    bool            // the connection is, and somebody knows
 }
 
 //go:embed run.sh
@@ -67,8 +68,8 @@ const runName = "run.sh"
 // Dial reaches a host and finds out what can measure there. The error is a
 // [*profile.Failure] where the reason is known. A board has to be closed.
 func Dial(ctx context.Context, host Host) (board *Board, err error) {
-	if err := checkName(host.Name); err != nil {
-		return nil, err
+	if f := CheckName(host.Name); f != nil {
+		return nil, f
 	}
 	h := &host
 	if len(h.SSH) == 0 {
@@ -97,8 +98,9 @@ func Dial(ctx context.Context, host Host) (board *Board, err error) {
 	return b, nil
 }
 
-// checkName refuses what ssh would take for something else than a name.
-func checkName(name string) error {
+// CheckName says what is wrong with the name of a host, or nil: ssh would take some
+// for something else.
+func CheckName(name string) *profile.Failure {
 	if name == "" || strings.HasPrefix(name, "-") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`/\"'`+"`$;&|<>(){}*?!#", r) }) {
 		return &profile.Failure{Code: profile.NotAvailable, Text: fmt.Sprintf("%q is no name of a host", name), Hint: "a host is USER@NAME or a name of ~/.ssh/config, which also has the place for ports"}
 	}
@@ -338,6 +340,7 @@ func (b *Board) Measure(ctx context.Context, run *profile.Run, emit func(*profil
 func (b *Board) ended(exit int) *profile.Failure {
 	switch {
 	case exit == 255 || exit < 0:
+		b.lost = true
 		return &profile.Failure{
 			Code: profile.Unreachable, Text: fmt.Sprintf("the connection to %s is lost", b.host.Name),
 			Hint: "the samples that arrived are kept; the same command continues behind them",
@@ -429,4 +432,9 @@ func duplicate(to, from string) (size int64, err error) {
 
 // Close ends the session. The private folder is gone when it returns, if the
 // board can still be reached.
-func (b *Board) Close() error { return b.session.close() }
+func (b *Board) Close() error {
+	if err := b.session.close(); !b.lost {
+		return err
+	}
+	return nil
+}

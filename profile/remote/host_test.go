@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tpuplan/tpuplan/profile"
+	"github.com/tpuplan/tpuplan/profile/device"
 	"github.com/tpuplan/tpuplan/profile/remote"
 	"github.com/tpuplan/tpuplan/profile/remote/remotetest"
 	"github.com/tpuplan/tpuplan/tflite"
@@ -27,6 +28,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == device.ChildCommand {
+		os.Exit(device.Serve(os.Stdin, os.Stdout))
+	}
 	switch filepath.Base(os.Args[0]) {
 	case "ssh":
 		remotetest.SSH()

@@ -263,9 +263,9 @@ def needed_runtime(data, name):
 
 
 def find_model(model, folder):
-    path = os.path.join(folder, *model["file"].split("/"))
-    if model["file"].startswith("/"):
-        path = model["file"]
+    path = os.path.join(*model["file"].split("/")) if model["file"][0] != "/" else model["file"]
+    if folder != ".":
+        path = os.path.join(folder, path)
     beside = os.path.join(folder, os.path.basename(path))
     return beside if not os.path.exists(path) and os.path.exists(beside) else path
 

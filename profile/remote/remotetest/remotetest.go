@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package remotetest stands in for boards and the way to them: programs that
 // behave as ssh and scp, a Python that has the script's part, and folders that
 // are the boards. Tests run them from their own binary.
@@ -182,6 +184,9 @@ func ssh() int {
 	}
 	io.Copy(os.Stdout, stdout) //nolint:errcheck // likewise
 	<-errors
+	// As ssh does, which ends somewhat later.
+	os.Stdout.Close()                   //nolint:errcheck // likewise
+	exec.Command("sh", "-c", ":").Run() //nolint:errcheck // it only takes time
 	cmd.Wait() //nolint:errcheck // its exit code counts
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
 		return code

@@ -1,0 +1,1 @@
+# There is nothing in it that a measurer needs.
