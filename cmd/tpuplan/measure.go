@@ -72,13 +72,29 @@ type sampleFile struct {
 	last     []profile.Sample // of its last session
 	lines    map[string]bool  // that it has already
 
-	validations int // sessions of validate that it has
+	validations int              // sessions of validate that it has
+	replays     []profile.Sample // of the last of them
 }
 
 // has says whether a sample was in the file before.
 func (f *sampleFile) has(s *profile.Sample) bool {
 	var line bytes.Buffer
 	return profile.WriteSample(&line, s) == nil && f.lines[line.String()]
+}
+
+// left is how many of some runs are not complete, 0 if there are samples of
+// other runs with these names.
+func (f *sampleFile) left(runs []*profile.Run) (n int) {
+	for _, run := range runs {
+		rest, _, err := f.progress.Rest(run)
+		if err != nil { // another series
+			return 0
+		}
+		if rest != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // runs plans the runs of a series, as a session of the file: its last one, if
@@ -88,18 +104,7 @@ func (f *sampleFile) runs(u *ui, series profile.Series, s *subjects) (runs []*pr
 	if f.sessions > 0 {
 		series.Name = fmt.Sprintf("profile-%d", f.sessions)
 		runs, unmeasured = series.Runs(s.alone, s.squeezed)
-		left := 0
-		for _, run := range runs {
-			rest, _, err := f.progress.Rest(run)
-			if err != nil { // another series
-				left = 0
-				break
-			}
-			if rest != nil {
-				left++
-			}
-		}
-		if left > 0 {
+		if left := f.left(runs); left > 0 {
 			u.note(fmt.Sprintf("%s: session %d is continued, %d of %d runs are left", f.path, f.sessions, left, len(runs)))
 			return runs, unmeasured, f.last
 		}
@@ -171,13 +176,18 @@ func openSamples(u *ui, path string) (*sampleFile, error) {
 		if n := session(x.Run); n > 0 && n == s.sessions {
 			s.last = append(s.last, *x)
 		}
+		if n := sessionOf(validatePrefix, x.Run); n > s.validations {
+			s.validations, s.replays = n, nil
+		}
+		if n := sessionOf(validatePrefix, x.Run); n > 0 && n == s.validations {
+			s.replays = append(s.replays, *x)
+		}
 		s.progress.Add(x)
 		var line bytes.Buffer
 		if err := profile.WriteSample(&line, x); err != nil {
 			return err
 		}
 		s.lines[line.String()] = true
-		s.validations = max(s.validations, sessionOf(validatePrefix, x.Run))
 		return nil
 	})
 	if err != nil {

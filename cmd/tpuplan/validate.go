@@ -177,7 +177,7 @@ func validatePlan(c *cli.Context, u *ui) error {
 	if v.Result, err = e.Check(samples); err != nil {
 		hint := ""
 		if r.imported != "" {
-			hint = "--calls, --seed and the plan have to be those of then"
+			hint = "--calls, --seed, the plan and the compiled files have to be those of then"
 		}
 		return &failure{exitFailed, fmt.Errorf("%s: %w", r.lock, err), hint}
 	}
@@ -392,13 +392,19 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 		return nil, err
 	}
 	defer file.Close() //nolint:errcheck // every sample was written on its own
+	measured := &view.Profiled{}
+	e.Session = validateSession(file.validations)
+	if left := file.left(e.Runs()); file.validations > 0 && left > 0 && left < len(e.Runs()) {
+		u.note(fmt.Sprintf("%s: session %d is continued, %d of %d runs are left", r.output, file.validations, left, len(e.Runs())))
+		measured.Samples = file.replays
+	} else {
+		e.Session = validateSession(file.validations + 1)
+	}
 	measurer, end, err := r.measurer(ctx, u, v, e)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	e.Session = validateSession(file.validations + 1)
-	measured := &view.Profiled{}
 	err = measure(ctx, u, measurer, e.Runs(), file, measured)
 	return measured.Samples, err
 }

@@ -2,6 +2,7 @@ package validation
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 
 	"github.com/tpuplan/tpuplan/cost"
@@ -138,8 +139,15 @@ func (e *Experiment) run(a *Arrangement, pass int) *profile.Run {
 	return r
 }
 
+// runName ends with a sum of what is called and of the files: samples of
+// another sequence, or of files that were compiled anew since, are none of this run.
 func (e *Experiment) runName(a *Arrangement, pass int) string {
-	return fmt.Sprintf("%s.%s.%d", e.Session, a.Name, pass+1)
+	h := fnv.New32a()
+	fmt.Fprintln(h, e.Seed, e.Sequence)
+	for i, f := range a.Files {
+		fmt.Fprintf(h, "%s %s\n", e.Models[i].Name, f.SHA256)
+	}
+	return fmt.Sprintf("%s.%s.%d.%08x", e.Session, a.Name, pass+1, h.Sum32())
 }
 
 // calls are all calls of a run: the unrecorded ones, then the sequence.
