@@ -16,8 +16,10 @@ import (
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/emit"
+	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/plans"
 	"github.com/tpuplan/tpuplan/profile"
+	"github.com/tpuplan/tpuplan/profile/simulator"
 	"github.com/tpuplan/tpuplan/tflite"
 )
 
@@ -55,7 +57,7 @@ Without a device here, --host measures on a board that ssh reaches, --export
 writes what to do on one that nothing reaches, and --import reads what was
 measured there, or by others: samples, CSV of model,kind,ms, or what TensorFlow
 Lite's benchmark_model prints. docs/measuring.md has it all.`,
-		Flags: slices.Concat(meansFlags(""), []cli.Flag{
+		Flags: slices.Concat(meansFlags(simulatorWay), []cli.Flag{
 			&cli.StringSliceFlag{Name: "device", Usage: "measure on `DEVICE`, a path or a number from 0, not on the first one; may be repeated"},
 			&cli.IntFlag{Name: "passes", Value: profilePasses, Usage: "measure everything `N` times with new interpreters, in another order each time (default 6)"},
 			&cli.IntFlag{Name: "calls", Value: profileCalls, Usage: "`N` warm calls of each model in each pass (default 10)"},
@@ -76,7 +78,7 @@ Lite's benchmark_model prints. docs/measuring.md has it all.`,
 type profiling struct {
 	plan   string   // either this
 	files  []string // or these
-	means  *means
+	means  *means   // nil: the simulator
 	series profile.Series
 	// At most one of these is set: then nothing is measured.
 	emit    string
@@ -96,7 +98,7 @@ func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 		},
 	}
 	var err error
-	if r.means, err = meansOf(c, ""); err != nil {
+	if r.means, err = meansOf(c, simulatorWay); err != nil {
 		return nil, err
 	}
 	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {
@@ -143,6 +145,9 @@ func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 	} else if r.files = args; r.emit != "" {
 		return nil, usageError("name the plan file that it belongs to", "%s is compiled already", args[0])
 	}
+	if r.means == nil {
+		return nil, usageError("name the plan file that it belongs to", "the simulator takes what a call costs from a plan")
+	}
 	return r, nil
 }
 
@@ -184,9 +189,9 @@ func profileModels(c *cli.Context, u *ui) error {
 		return importSamples(c, u, r)
 	}
 	s := &subjects{}
+	var plan *plans.Plan
 	if r.plan != "" {
-		plan, err := plans.Load(r.plan)
-		if err != nil {
+		if plan, err = plans.Load(r.plan); err != nil {
 			return err
 		}
 		if r.emit != "" {
@@ -204,7 +209,7 @@ func profileModels(c *cli.Context, u *ui) error {
 	if r.export != "" {
 		return exportRuns(u, r, s)
 	}
-	measurer, end, err := r.means.open(c.Context, u, s.dir)
+	measurer, end, err := r.measurer(c.Context, u, plan, s)
 	if err != nil {
 		return err
 	}
@@ -223,6 +228,33 @@ func profileModels(c *cli.Context, u *ui) error {
 		return err
 	}
 	return showProfile(u, r, p)
+}
+
+// measurer is what measures, and what has to be called when it has.
+func (r *profiling) measurer(ctx context.Context, u *ui, plan *plans.Plan, s *subjects) (profile.Measurer, func(), error) {
+	if r.means != nil {
+		return r.means.open(ctx, u, s.dir)
+	}
+	facts, err := factsOf(r.plan)
+	if err != nil {
+		return nil, nil, err
+	}
+	resolved, err := plans.Resolve(ctx, plan, plans.Options{Facts: facts})
+	if err != nil {
+		return nil, nil, interrupted(ctx, err)
+	}
+	x := &simulator.Simulator{Dir: s.dir, Calls: map[string]cost.Call{}, Convolutions: map[string]int64{}, NoisePercent: simulatedNoise, Seed: r.series.Seed}
+	broadcast := map[string]int64{}
+	for i := range resolved.Problem.Models {
+		m := &resolved.Problem.Models[i]
+		x.Calls[m.Name], broadcast[m.Name] = m.Call, m.Load.Broadcast()
+	}
+	for _, list := range [][]profile.Subject{s.alone, s.squeezed} {
+		for _, subject := range list { // as many as can be convolutions
+			x.Convolutions[subject.SHA256] = min(subject.StreamedBytes, broadcast[subject.Model])
+		}
+	}
+	return x, func() {}, nil
 }
 
 // noLoads are the warnings about models of which no load can be measured.
