@@ -258,7 +258,8 @@ func TestSettle(t *testing.T) {
 	list, err := r.Settle(findings, &Seen{
 		Rate: &Seeing{34, 33, 35}, Built: []BuiltAs{
 			{Models: []int{0}, Splits: []compile.Split{split(c, 0)}},
-			{Models: []int{1}, Splits: []compile.Split{split(a, 0)}}, {Models: []int{2}, Splits: []compile.Split{split(b, 0)}},
+			{Models: []int{1}, Splits: []compile.Split{split(a, 0)}},
+			{Models: []int{2}, Splits: []compile.Split{split(b, 0)}},
 		},
 	})
 	if err != nil {

@@ -38,10 +38,10 @@ func builtInFolders(t *testing.T, p *project, r result) {
 		t.Errorf("compiler calls (-want +got):\n%s", diff)
 	}
 	for file, want := range map[string]string{
-		"build/alone/a_edgetpu.tflite":     "-o build/alone/.tpuplan-a models/a.tflite\nweights of models/a.tflite\n",
+		"build/alone/a_edgetpu.tflite":    "-o build/alone/.tpuplan-a models/a.tflite\nweights of models/a.tflite\n",
 		"build/as-given/a_edgetpu.tflite": "-o build/as-given/.tpuplan-all models/a.tflite b.tflite\nweights of models/a.tflite\n",
 		"build/as-given/b_edgetpu.tflite": "-o build/as-given/.tpuplan-all models/a.tflite b.tflite\nweights of b.tflite\n",
-		"build/c_edgetpu.tflite":           "-o build/.tpuplan-plain c.tflite\nweights of c.tflite\n",
+		"build/c_edgetpu.tflite":          "-o build/.tpuplan-plain c.tflite\nweights of c.tflite\n",
 	} {
 		if got := p.read(file); got != want {
 			t.Errorf("%s is %q, want %q", file, got, want)

@@ -58,8 +58,12 @@ func TestCalls(t *testing.T) {
 	}
 	const warm, load = 4096 + 8 + 8, 1024 // besides parameters
 	want := []call{
-		{"a", 1, 10, warm}, {"b", 2, 15 + 33, warm + 500 + 2000 + load}, {"a", 3, 10, warm},
-		{"c", 4, 10 + 53, warm + 4000 + load}, {"b", 5, 15 + 33, warm + 500 + 2000 + load}, {"b", 6, 15, warm + 500},
+		{"a", 1, 10, warm},
+		{"b", 2, 15 + 33, warm + 500 + 2000 + load},
+		{"a", 3, 10, warm},
+		{"c", 4, 10 + 53, warm + 4000 + load},
+		{"b", 5, 15 + 33, warm + 500 + 2000 + load},
+		{"b", 6, 15, warm + 500},
 	}
 	var calls []call
 	outputs := map[string]string{}

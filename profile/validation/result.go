@@ -51,9 +51,6 @@ type Figures struct {
 	Outside bool
 }
 
-// measured reports that there is something to compare.
-func (f *Figures) measured() bool { return f.MeasuredMS > 0 }
-
 // Error is by which share the prediction is more than what was measured.
 func (f *Figures) Error() float64 { return f.PredictedMS/f.MeasuredMS - 1 }
 
