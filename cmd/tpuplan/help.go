@@ -180,6 +180,14 @@ plan file.
                         compiler, in shell words: "docker run -v $PWD:/w ..."
   TPUPLAN_LIBEDGETPU    the libedgetpu that profile loads, instead of the
                         system's libedgetpu.so.1
+  TPUPLAN_LIBTENSORFLOWLITE
+                        the libtensorflowlite_c that Python measures with if
+                        it has no package of TensorFlow Lite
+  TPUPLAN_SSH, TPUPLAN_SCP
+                        commands of profile --host instead of ssh and scp,
+                        words separated by spaces
+  TPUPLAN_DIST          folder of programs for boards, instead of dist beside
+                        tpuplan: linux-arm64-gnu/tpuplan-edgetpu
   TPUPLAN_APEX          folder of the temperatures of PCIe devices, instead of
                         /sys/class/apex
   NO_COLOR              not empty: no colour

@@ -55,7 +55,7 @@ Without a device here, --host measures on a board that ssh reaches, --export
 writes what to do on one that nothing reaches, and --import reads what was
 measured there, or by others: samples, CSV of model,kind,ms, or what TensorFlow
 Lite's benchmark_model prints. docs/measuring.md has it all.`,
-		Flags: slices.Concat(meansFlags(), []cli.Flag{
+		Flags: slices.Concat(meansFlags(""), []cli.Flag{
 			&cli.StringSliceFlag{Name: "device", Usage: "measure on `DEVICE`, a path or a number from 0, not on the first one; may be repeated"},
 			&cli.IntFlag{Name: "passes", Value: profilePasses, Usage: "measure everything `N` times with new interpreters, in another order each time (default 6)"},
 			&cli.IntFlag{Name: "calls", Value: profileCalls, Usage: "`N` warm calls of each model in each pass (default 10)"},
@@ -96,7 +96,7 @@ func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 		},
 	}
 	var err error
-	if r.means, err = meansOf(c); err != nil {
+	if r.means, err = meansOf(c, ""); err != nil {
 		return nil, err
 	}
 	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {

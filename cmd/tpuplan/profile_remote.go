@@ -24,20 +24,37 @@ type means struct {
 	python string
 }
 
-// meansFlags are the flags of commands that measure.
-func meansFlags() []cli.Flag {
+// meansFlags are the flags of commands that measure; pretend is a way of
+// theirs that measures nothing, "" if they have none.
+func meansFlags(pretend string) []cli.Flag {
+	usage := "measure with `WAY`: " + orList(wayNames())
+	if pretend != "" {
+		usage = "measure with `WAY`: " + orList(append(wayNames(), pretend)) + ", which measures nothing"
+	}
 	return []cli.Flag{
-		&cli.StringFlag{Name: "with", Value: wayNames()[0], Usage: "measure with `WAY`: " + orList(wayNames())},
+		&cli.StringFlag{Name: "with", Value: wayNames()[0], Usage: usage},
 		&cli.StringFlag{Name: "host", Usage: "measure on `HOST`, as ssh takes it: pi@camera"},
 		&cli.StringFlag{Name: "python", Usage: "measure with `PYTHON`, not python3; a virtual environment's"},
 	}
 }
 
-// meansOf reads the flags.
-func meansOf(c *cli.Context) (*means, error) {
+// meansOf reads the flags; nil stands for the way that measures nothing.
+func meansOf(c *cli.Context, pretend string) (*means, error) {
 	m := &means{way: wayCalled(c.String("with")), any: !c.IsSet("with"), host: c.String("host"), python: c.String("python")}
-	if err := oneOf("--with", c.String("with"), wayNames()...); err != nil {
+	names := wayNames()
+	if pretend != "" {
+		names = append(names, pretend)
+	}
+	if err := oneOf("--with", c.String("with"), names...); err != nil {
 		return nil, err
+	}
+	if pretend != "" && c.String("with") == pretend {
+		for _, flag := range []string{"host", "python"} {
+			if c.IsSet(flag) {
+				return nil, usageError("leave one of them out", "--%s does not go with --with %s", flag, pretend)
+			}
+		}
+		return nil, nil
 	}
 	for _, flag := range []string{"host", "python"} {
 		if c.IsSet(flag) && c.String(flag) == "" {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,12 +45,6 @@ const simulatorWay = "simulator"
 const validatePrefix = "validate-"
 
 func validateCommand(u *ui) *cli.Command {
-	flags := meansFlags()
-	for _, f := range flags {
-		if with, ok := f.(*cli.StringFlag); ok && with.Name == "with" {
-			with.Usage = "measure with `WAY`: " + orList(append(wayNames(), simulatorWay)) + ", which measures nothing"
-		}
-	}
 	return &cli.Command{
 		Name:      "validate",
 		Usage:     "try a plan on the device, against what was predicted",
@@ -67,7 +62,7 @@ The plan must be compiled. What else is compared needs files for measuring:
 
 Without them the plan alone is measured. Samples are appended to the file after
 -o, one line each, as they are measured; --import takes them from there again.`,
-		Flags: append(flags,
+		Flags: slices.Concat(meansFlags(simulatorWay), []cli.Flag{
 			&cli.StringFlag{Name: "device", Usage: "measure on `DEVICE`, a path or a number from 0, not on the first one"},
 			&cli.StringFlag{Name: "tolerance", Value: strconv.Itoa(validateTolerance), Usage: "exit 3 if a time is off by more than `PCT` per cent (default 10)"},
 			&cli.IntFlag{Name: "calls", Value: validateCalls, Usage: "make `N` calls in each pass (default 300)"},
@@ -78,7 +73,7 @@ Without them the plan alone is measured. Samples are appended to the file after
 			&cli.StringFlag{Name: "emit", Usage: "measure nothing, write the compile commands of the files for measuring; `KIND` is make; needs -o"},
 			&cli.StringFlag{Name: "o", Usage: "append samples to `FILE`, or write it with --emit; \"-\" is stdout, which then holds nothing else"},
 			formatFlag("table", "json"),
-		),
+		}),
 		Action: func(c *cli.Context) error { return validatePlan(c, u) },
 	}
 }
@@ -86,7 +81,7 @@ Without them the plan alone is measured. Samples are appended to the file after
 // trial is a checked command line of validate.
 type trial struct {
 	lock, plan    string
-	means         *means // nil is the simulator
+	means         *means // nil: the simulator
 	device        string
 	tolerance     float64 // a share
 	calls, passes int
@@ -103,16 +98,12 @@ func trialRequest(c *cli.Context, u *ui) (*trial, error) {
 		deadlineMS: float64(c.Duration("deadline").Nanoseconds()) / 1e6, imported: c.String("import"),
 		emit: c.String("emit"), output: c.String("o"), json: c.String("format") == "json",
 	}
-	if err := errors.Join(oneOf("--format", c.String("format"), "table", "json"), oneOf("--with", c.String("with"), append(wayNames(), simulatorWay)...)); err != nil {
+	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {
 		return nil, err
 	}
-	if c.String("with") != simulatorWay {
-		var err error
-		if r.means, err = meansOf(c); err != nil {
-			return nil, err
-		}
-	} else if c.IsSet("host") || c.IsSet("python") {
-		return nil, usageError("leave one of them out", "the simulator runs here: --host and --python do not go with it")
+	var err error
+	if r.means, err = meansOf(c, simulatorWay); err != nil {
+		return nil, err
 	}
 	percent, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(c.String("tolerance"), "%")), 64)
 	if err != nil || !(percent > 0 && percent <= 1000) {
@@ -446,7 +437,7 @@ func (r *trial) importSamples(u *ui, e *validation.Experiment) ([]profile.Sample
 	return samples, nil
 }
 
-// measurer returns what measures, and what has to be called when it has.
+// measurer is what measures, and what has to be called when it has.
 func (r *trial) measurer(ctx context.Context, u *ui, v *view.Validation, e *validation.Experiment) (profile.Measurer, func(), error) {
 	if r.means != nil {
 		return r.means.open(ctx, u, v.Resolved.Plan.Dir)

@@ -75,7 +75,7 @@ func newLab(t *testing.T, facts []string, set ...string) *lab {
 	}
 	t.Cleanup(func() { l.pipe.Close() })
 	// The programs get variables as the words of a command: tests run side by side.
-	env := []string{"env", "FAKE_BOARD=" + l.board, "FAKE_PIPE=" + pipe}
+	env := []string{"env", "GORACE=atexit_sleep_ms=0", "FAKE_BOARD=" + l.board, "FAKE_PIPE=" + pipe}
 	for _, v := range set {
 		env = append(env, "FAKE_"+v)
 	}

@@ -187,7 +187,7 @@ func ssh() int {
 	// As ssh does, which ends somewhat later.
 	os.Stdout.Close()                   //nolint:errcheck // likewise
 	exec.Command("sh", "-c", ":").Run() //nolint:errcheck // it only takes time
-	cmd.Wait() //nolint:errcheck // its exit code counts
+	cmd.Wait()                          //nolint:errcheck // its exit code counts
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
 		return code
 	}
