@@ -71,8 +71,8 @@ type check struct {
 	result  *Result
 }
 
-// ErrNoSamples says that no arrangement was measured completely.
-var ErrNoSamples = errors.New("no run of the validation was measured to its end")
+// ErrNoSamples says that the first arrangement was not measured completely.
+var ErrNoSamples = errors.New("no run of the plan itself was measured to its end")
 
 // Check compares samples of the experiment's runs with what is predicted.
 // Samples of other runs are left alone, and so are runs that were not measured to
@@ -82,7 +82,7 @@ func (e *Experiment) Check(samples []profile.Sample) (*Result, error) {
 	if err := c.collect(samples); err != nil {
 		return nil, err
 	}
-	if len(c.seen) == 0 {
+	if len(c.seen) == 0 || c.seen[0].Arrangement != &c.Arrangements[0] {
 		return nil, ErrNoSamples
 	}
 	c.estimateCompute()

@@ -39,7 +39,7 @@ var parts = map[string][]part{
 
 var groups = map[string][][]int{"plan": {{0, 1}, {2}}, "separate": {{0}, {1}, {2}}, "as-given": {{0, 1, 2}}}
 
-func file(t *testing.T, name string, p part) *validation.File {
+func file(t testing.TB, name string, p part) *validation.File {
 	t.Helper()
 	f, err := validation.NewFile(name, "", &tflite.Compiled{Packages: []tflite.Package{tflitetest.Split(p.token, p.cached, p.streamed)}})
 	if err != nil {
@@ -49,7 +49,7 @@ func file(t *testing.T, name string, p part) *validation.File {
 }
 
 // experiment is one of 300 calls in five passes, of models whose compute is known.
-func experiment(t *testing.T) *validation.Experiment {
+func experiment(t testing.TB) *validation.Experiment {
 	e := &validation.Experiment{Passes: 5, Session: "v", Seed: 1, DeadlineMS: 1000, Tolerance: 0.1}
 	for i, name := range []string{"a", "b", "c"} {
 		e.Models = append(e.Models, validation.Model{Name: name, Call: cost.Call{
@@ -91,7 +91,7 @@ func newWorld() *world {
 	return &world{rate: rate, overhead: 1, compute: []float64{10, 20, 30}, stream: 1, moved: make([]float64, 3), noise: 0.004}
 }
 
-func (w *world) samples(t *testing.T, e *validation.Experiment) (list []profile.Sample) {
+func (w *world) samples(t testing.TB, e *validation.Experiment) (list []profile.Sample) {
 	t.Helper()
 	draw := rand.New(rand.NewPCG(3, 9))
 	for _, run := range e.Runs() {
@@ -182,9 +182,8 @@ func TestAsPredicted(t *testing.T) {
 		t.Errorf("agreement %v of %+v", r.Agreement, r.Pairs)
 	}
 	// Loads of the plan: c displaces a and b, and these c; a and b do not displace each other.
-	loads, bytes, last := 0, int64(0), map[string]int{"a": 0, "b": 0, "c": 0}
+	loads, bytes := 0, int64(0)
 	token, have := 2, map[int]bool{2: true} // after the unrecorded calls of a, b and c
-	_ = last
 	for _, m := range e.Sequence {
 		p := parts["plan"][m]
 		if int(p.token) != token {
@@ -550,6 +549,11 @@ func TestSamplesThatDoNotFit(t *testing.T) {
 	if r.Passes != 4 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "290 of 300 calls") {
 		t.Errorf("%d passes, %q", r.Passes, r.Warnings)
 	}
+	// Without the plan itself there is nothing to say.
+	others := slices.DeleteFunc(slices.Clone(samples), func(s profile.Sample) bool { return strings.Contains(s.Run, ".plan.") })
+	if _, err := e.Check(others); !errors.Is(err, validation.ErrNoSamples) {
+		t.Error(err)
+	}
 	// Two passes have no interval, and so no order.
 	var few []profile.Sample
 	for _, s := range samples {
@@ -643,4 +647,21 @@ func newWorldWithoutNoise() *world {
 	w := newWorld()
 	w.noise = 0
 	return w
+}
+
+// BenchmarkCheck checks 150,000 samples.
+func BenchmarkCheck(b *testing.B) {
+	e, w := experiment(b), newWorld()
+	for len(e.Sequence) < 10_000 {
+		e.Sequence = append(e.Sequence, e.Sequence...)
+	}
+	e.Sequence = e.Sequence[:10_000]
+	samples := w.samples(b, e)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := e.Check(samples); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(samples))*float64(b.N)/b.Elapsed().Seconds(), "samples/s")
 }
