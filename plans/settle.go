@@ -100,7 +100,7 @@ func (r *Resolved) changed(a *planner.Assumption, value float64) *planner.Proble
 	p.Models = slices.Clone(p.Models)
 	p.Known = nil
 	for _, k := range r.Problem.Known {
-		if k.AnyOrder { // files that are compiled already are no prediction
+		if p.Models[k.Models[0]].Compiled { // such files are no prediction
 			p.Known = append(p.Known, k)
 		}
 	}

@@ -166,7 +166,7 @@ func validatePlan(c *cli.Context, u *ui) error {
 		return r.emitMeasuring(u, lock, list, resolved)
 	}
 	v := &view.Validation{Resolved: resolved, Lock: filepath.ToSlash(r.lock), Seed: r.seed, Passes: r.passes, Arrangements: list, Build: r.build()}
-	e, err := r.experiment(u, v)
+	e, err := r.experiment(u, v, lock)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,11 @@ func (r *trial) read(ctx context.Context) (*plans.Lock, *plans.Resolved, error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", r.lock, err)
 	}
-	resolved, err := plans.Resolve(ctx, plan, plans.Options{Version: &version})
+	facts, err := factsOf(r.lock)
+	if err != nil {
+		return nil, nil, err
+	}
+	resolved, err := plans.Resolve(ctx, plan, plans.Options{Version: &version, Facts: facts})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -275,7 +279,7 @@ func (r *trial) emitMeasuring(u *ui, lock *plans.Lock, list []plans.Arrangement,
 }
 
 // experiment reads the compiled files and draws the calls.
-func (r *trial) experiment(u *ui, v *view.Validation) (*validation.Experiment, error) {
+func (r *trial) experiment(u *ui, v *view.Validation, lock *plans.Lock) (*validation.Experiment, error) {
 	e := &validation.Experiment{Passes: r.passes, Seed: r.seed, Device: r.device, DeadlineMS: r.deadlineMS, Tolerance: r.tolerance}
 	for i := range v.Resolved.Problem.Models {
 		m := &v.Resolved.Problem.Models[i]
@@ -287,6 +291,9 @@ func (r *trial) experiment(u *ui, v *view.Validation) (*validation.Experiment, e
 		x, missing, err := r.arrangement(v.Resolved, a)
 		if err != nil {
 			return nil, err
+		}
+		if a.Name == plans.ThisPlan { // whatever compiles have taught since
+			promised(x, e.Models, lock)
 		}
 		if a.Violation == nil && len(missing) > 0 {
 			v.Missing[a.Name] = missing
@@ -363,6 +370,17 @@ func (r *trial) arrangement(resolved *plans.Resolved, a *plans.Arrangement) (x *
 		x.Planned = nil
 	}
 	return x, missing, nil
+}
+
+// promised takes the splits that a lock predicts.
+func promised(x *validation.Arrangement, models []validation.Model, lock *plans.Lock) {
+	for i := range x.Planned {
+		for _, m := range lock.Evidence.Models {
+			if m.Name == models[i].Name {
+				x.Planned[i] = validation.Split{Cached: m.CachedBytes, Streamed: m.StreamedBytes}
+			}
+		}
+	}
 }
 
 // planPath is the path under which a file of a plan is opened.
