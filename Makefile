@@ -1,7 +1,7 @@
 # "make check" is all that CI does. Tools are pinned here and run through the
 # Go command, so there is nothing to install but Go 1.26.
 GO         ?= go
-FUZZTIME   ?= 5s
+FUZZTIME   ?= 3s
 BENCH      ?= .
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.12.0
@@ -27,8 +27,9 @@ build: ## bin/tpuplan
 test: ## what runs on any machine; oracles that are absent are skipped
 	$(GO) test $(TIMEOUT) ./...
 
-race:
-	CGO_ENABLED=1 $(GO) test -race $(TIMEOUT) ./...
+race: ## what does things side by side
+	CGO_ENABLED=1 $(GO) test -race -short $(TIMEOUT) ./compile/run/... ./cost/... ./planner ./plans ./profile/... ./tflite
+	CGO_ENABLED=1 $(GO) test -race -short $(TIMEOUT) ./cmd/tpuplan -run '^TestScripts$$/^(optimize|compile|compilers|firm|interrupt|simulate|settle|profile|validate)$$'
 
 vet:
 	$(GO) vet ./...

@@ -180,7 +180,11 @@ func (r *simulation) decision(ctx context.Context, u *ui, plan *plans.Plan, s *v
 			return answer, err
 		}
 	}
-	planned, err := solve(ctx, u, &request{plan: r.plan}, plan, plan.Compiler.Version)
+	facts, err := factsOf(r.plan)
+	if err != nil {
+		return nil, err
+	}
+	planned, err := solve(ctx, u, &request{plan: r.plan, facts: facts}, plan, plan.Compiler.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +202,11 @@ func locked(ctx context.Context, u *ui, plan *plans.Plan, lock *plans.Lock, path
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	resolved, err := plans.Resolve(ctx, plan, plans.Options{Version: &version})
+	facts, err := factsOf(plan.Path)
+	if err != nil {
+		return nil, err
+	}
+	resolved, err := plans.Resolve(ctx, plan, plans.Options{Version: &version, Facts: facts})
 	if err != nil {
 		return nil, err
 	}
