@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -259,7 +258,6 @@ type resolving struct {
 	reserve  compile.Reserve     // of measured
 	token    uint64              // of the compiled file of own
 	call     cost.Call
-	layers   map[uint64]bool // contents of layers with parameters, for 16.0
 	problems Problems
 	warnings []Problem
 }
@@ -313,9 +311,6 @@ func (m *resolving) analyze(src *tflite.Source) {
 	if a.Failure != nil {
 		m.refuse(fmt.Sprintf("%s: edgetpu_compiler %s says: %s", m.file.Path, m.version, a.Failure.Text), failureHint(a.Failure.Kind))
 		return
-	}
-	if !m.version.Sequential() {
-		m.layers = layersOf(src, a)
 	}
 	model := m.model()
 	m.measured = a
@@ -504,34 +499,18 @@ func (m *resolving) calibrate(cached, streamed int64) bool {
 	return true
 }
 
-// layersOf identifies the layers of a model by their kind, their size and the
-// contents of their constants. The size tells apart what is made from equal
-// constants: two PADs that add channels are identity matrices of their own.
-func layersOf(src *tflite.Source, a *compile.Model) map[uint64]bool {
-	layers := map[uint64]bool{}
-	for _, part := range a.Load.Parts {
-		var h maphash.Hash
-		h.SetSeed(layerSeed)
-		fmt.Fprintf(&h, "%s %d %d\n", a.Ops[part.Op].Name, part.Bytes, part.Rows)
-		size := 0
-		for _, t := range src.Ops[part.Op].Inputs {
-			if t >= 0 && src.Tensors[t].Constant() {
-				h.Write(src.Tensors[t].Data)
-				size += len(src.Tensors[t].Data)
-			}
-		}
-		if size > 0 {
-			layers[h.Sum64()] = true
-		}
-	}
-	return layers
-}
-
-var layerSeed = maphash.MakeSeed()
-
 // findShared lists the pairs of models with layers in common.
 func findShared(models []*resolving) []sharedLayers {
 	var all []sharedLayers
+	layers := make([]map[uint64]bool, len(models))
+	for i, m := range models {
+		layers[i] = map[uint64]bool{}
+		for _, part := range m.file.Analysis.Load.Parts {
+			if part.Weights != 0 {
+				layers[i][part.Weights] = true
+			}
+		}
+	}
 	for b, second := range models {
 		for a, first := range models[:b] {
 			if first.file.SHA256 == second.file.SHA256 {
@@ -539,8 +518,8 @@ func findShared(models []*resolving) []sharedLayers {
 				continue
 			}
 			n := 0
-			for layer := range second.layers {
-				if first.layers[layer] {
+			for layer := range layers[b] {
+				if layers[a][layer] {
 					n++
 				}
 			}
