@@ -131,13 +131,18 @@ func (f *field) knownResult(order []int) *knownOrder {
 	return general
 }
 
-// knownForAll is a result that holds for every order of a group of which no
-// order in particular is known to give another one; nil if there is none.
+// knownForAll is a result that holds for every order of a group, and that no
+// order in particular is known to contradict; nil if there is none.
 func (f *field) knownForAll(group set) *knownOrder {
 	list := f.known[group]
 	for i := range list {
 		if !list[i].anyOrder {
 			return nil
+		}
+		for _, m := range list[i].order {
+			if s, first := list[i].of(m), list[0].of(m); s.Cached != first.Cached || s.Streamed != first.Streamed {
+				return nil
+			}
 		}
 	}
 	if len(list) == 0 {

@@ -138,6 +138,19 @@ func TestKnownInvocations(t *testing.T) {
 			t.Errorf("all together costs %v, want %v", v, float64(all)/1000)
 		}
 	})
+	t.Run("results that contradict each other", func(t *testing.T) {
+		// Each is said to hold for any order; each counts for its own.
+		p := problem(
+			Known{Models: []int{0, 1}, Splits: []compile.Split{split(0, all), split(0, all)}, AnyOrder: true},
+			Known{Models: []int{1, 0}, Splits: []compile.Split{split(all, 0), split(all, 0)}, AnyOrder: true})
+		plan, err := Solve(context.Background(), p, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"tpu0-1 b a"}, decision(p, plan)); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("as it was compiled", func(t *testing.T) {
 		p := problem(Known{Models: []int{1, 0}, Splits: []compile.Split{split(all, 0), split(all, 0)}, AnyOrder: true})
 		plan, err := Solve(context.Background(), p, Options{})

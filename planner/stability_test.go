@@ -332,7 +332,7 @@ func TestStabilityAgainstBruteForce(t *testing.T) {
 		}
 	})
 	t.Logf("%d change the plan, %d of them patchy, %d with untried values, %d on both sides", changed, patchy, some, both)
-	if changed == 0 {
+	if changed == 0 && !testing.Short() { // which draws a few only
 		t.Error("no plan changes: the instances are too easy")
 	}
 }
