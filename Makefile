@@ -71,11 +71,11 @@ edgetpu-dist: runtime ## bin/dist/linux-ARCH-gnu, a program that measures and is
 edgetpu-test: ## the device path over the stand-in; needs gcc and npm
 	@tools/edgetpu-test $(MAKE) --no-print-directory edgetpu-tests
 
-# One script at a time: they measure, if only the stand-in.
+# Two scripts at a time: they measure, if only the stand-in, and mostly wait.
 edgetpu-tests: standin
 	$(STANDIN_GO) vet -tags edgetpu ./profile/...
 	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./profile/device/... ./profile/remote/...
-	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu -parallel 1 ./cmd/tpuplan -run '^TestScripts$$/^(profile|validate)'
+	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu -parallel 2 ./cmd/tpuplan -run '^TestScripts$$/^(profile|validate)'
 
 fuzz: ## every fuzz target for FUZZTIME
 	@tools/fuzz "$(FUZZTIME)"

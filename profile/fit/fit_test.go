@@ -112,6 +112,9 @@ func (n *number) covered() bool {
 // Intervals are honest: over 200 data sets the 95 % intervals hold the truth
 // in 90 to 99 % of cases, whatever the noise is like and however few the samples.
 func TestIntervalsAreHonest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits hundreds of data sets")
+	}
 	usb3 := func() *world {
 		w := pi()
 		w.mbPerS, w.overhead = 400, 0.6

@@ -17,6 +17,9 @@ import (
 // The same honesty over 200 data sets that the simulator plays: compiled
 // files, the driver's state machine, and the samples of a run.
 func TestIntervalsAreHonestForTheSimulator(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits hundreds of data sets")
+	}
 	const (
 		bytesPerMS = 40_000
 		overhead   = 6.0
