@@ -113,25 +113,8 @@ func profilingRequest(c *cli.Context, u *ui) (*profiling, error) {
 			return nil, usageError("", "--%s is a whole number from %d to %d, not %d", flag, least, maxProfile, n)
 		}
 	}
-	switch {
-	case c.Int("seed") < 0:
-		return nil, usageError("", "--seed is a whole number from 0 on, not %d", c.Int("seed"))
-	case c.Duration("deadline") <= 0:
-		return nil, usageError("leave it out for 10s", "--deadline is a time above zero, such as 30s")
-	case c.IsSet("o") && r.output == "":
-		return nil, usageError("", "the name of a file is empty")
-	case u.isStdout(r.output):
-		return nil, usageError("write -o -, which leaves stdout to it alone", "-o %s is stdout", r.output)
-	case r.output == "-" && r.json:
-		return nil, usageError("leave one of them out", "-o - and --format json both want stdout")
-	}
-	if c.IsSet("emit") {
-		if err := oneOf("--emit", r.emit, "make"); err != nil {
-			return nil, err
-		}
-		if r.output == "" {
-			return nil, usageError("add -o measure.mk, or -o - for stdout", "--emit needs -o FILE")
-		}
+	if err := checkMeasuring(c, u); err != nil {
+		return nil, err
 	}
 	if err := r.checkModes(c); err != nil || r.imports != nil {
 		return r, err

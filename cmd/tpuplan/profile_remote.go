@@ -76,6 +76,33 @@ func meansOf(c *cli.Context, pretend string) (*means, error) {
 	return m, nil
 }
 
+// checkMeasuring tests the flags that all commands that measure have besides.
+func checkMeasuring(c *cli.Context, u *ui) error {
+	output := c.String("o")
+	switch {
+	case c.Int("seed") < 0:
+		return usageError("", "--seed is a whole number from 0 on, not %d", c.Int("seed"))
+	case c.Duration("deadline") <= 0:
+		return usageError("leave it out for 10s", "--deadline is a time above zero, such as 30s")
+	case c.IsSet("o") && output == "":
+		return usageError("", "the name of a file is empty")
+	case u.isStdout(output):
+		return usageError("write -o -, which leaves stdout to it alone", "-o %s is stdout", output)
+	case output == "-" && c.String("format") == "json":
+		return usageError("leave one of them out", "-o - and --format json both want stdout")
+	}
+	if !c.IsSet("emit") {
+		return nil
+	}
+	if err := oneOf("--emit", c.String("emit"), "make"); err != nil {
+		return err
+	}
+	if output == "" {
+		return usageError("add -o measure.mk, or -o - for stdout", "--emit needs -o FILE")
+	}
+	return nil
+}
+
 // open returns a measurer for runs whose files are relative to a folder, and what
 // has to be called when it has measured.
 func (m *means) open(ctx context.Context, u *ui, dir string) (profile.Measurer, func(), error) {

@@ -115,28 +115,15 @@ func trialRequest(c *cli.Context, u *ui) (*trial, error) {
 		return nil, usageError("", "--calls is a whole number from 1 to %d, not %d", maxValidateCalls, r.calls)
 	case r.passes < 1 || r.passes > maxValidatePasses:
 		return nil, usageError("", "--passes is a whole number from 1 to %d, not %d", maxValidatePasses, r.passes)
-	case c.Int("seed") < 0:
-		return nil, usageError("", "--seed is a whole number from 0 on, not %d", c.Int("seed"))
-	case c.Duration("deadline") <= 0:
-		return nil, usageError("leave it out for 10s", "--deadline is a time above zero, such as 30s")
-	case c.IsSet("o") && r.output == "", c.IsSet("import") && r.imported == "":
+	case c.IsSet("import") && r.imported == "":
 		return nil, usageError("", "the name of a file is empty")
 	case c.IsSet("import") && (c.IsSet("with") || c.IsSet("host") || c.IsSet("python") || c.IsSet("device")):
 		return nil, usageError("", "--import measures nothing: it excludes --with, --host, --python and --device")
 	case c.IsSet("import") && r.output != "":
 		return nil, usageError("", "the samples are in %s already: --import and -o exclude each other", r.imported)
-	case u.isStdout(r.output):
-		return nil, usageError("write -o -, which leaves stdout to it alone", "-o %s is stdout", r.output)
-	case r.output == "-" && r.json:
-		return nil, usageError("leave one of them out", "-o - and --format json both want stdout")
 	}
-	if c.IsSet("emit") {
-		if err := oneOf("--emit", r.emit, "make"); err != nil {
-			return nil, err
-		}
-		if r.output == "" {
-			return nil, usageError("add -o measure.mk, or -o - for stdout", "--emit needs -o FILE")
-		}
+	if err := checkMeasuring(c, u); err != nil {
+		return nil, err
 	}
 	if err := wantArgs(c, "lock", 1, 1); err != nil {
 		return nil, err
