@@ -72,10 +72,13 @@ edgetpu-test: ## the device path over the stand-in; needs gcc and npm
 	@tools/edgetpu-test $(MAKE) --no-print-directory edgetpu-tests
 
 # Two scripts at a time: they measure, if only the stand-in, and mostly wait.
+MEASURING = ./cmd/tpuplan -run '^TestScripts$$/^(profile|validate)'
 edgetpu-tests: standin
 	$(STANDIN_GO) vet -tags edgetpu ./profile/...
 	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu ./profile/device/... ./profile/remote/...
-	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu -parallel 2 ./cmd/tpuplan -run '^TestScripts$$/^(profile|validate)'
+	$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu -parallel 2 $(MEASURING) || { \
+		echo "once more, one at a time: another program may have taken the processor"; \
+		$(STANDIN_GO) test $(TIMEOUT) -tags edgetpu -parallel 1 -count 1 $(MEASURING); }
 
 fuzz: ## every fuzz target for FUZZTIME
 	@tools/fuzz "$(FUZZTIME)"
