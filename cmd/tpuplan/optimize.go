@@ -311,7 +311,7 @@ func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
 		return u.print(fragment)
 	}
 	if err == nil {
-		p.Next = nextCommand(r)
+		p.Next = nextCommand(r, len(lock.Build(r.plan).Groups) > 0)
 	}
 	return errors.Join(u.printPlan(r, p), err)
 }
@@ -356,8 +356,9 @@ func staleness(u *ui, r *request, path string, old, lock *plans.Lock) error {
 	return errors.Join(errs...)
 }
 
-// nextCommand is what to run after this, as a shell takes it.
-func nextCommand(r *request) string {
+// nextCommand is what to run after this, as a shell takes it; build says that
+// there is something to compile.
+func nextCommand(r *request, build bool) string {
 	folder := ""
 	if dir := filepath.Dir(r.plan); dir != "." {
 		folder = "cd " + emit.Quote(dir) + " && "
@@ -368,7 +369,13 @@ func nextCommand(r *request) string {
 	case "sh":
 		return folder + "sh " + emit.Quote(relative(r.plan, r.output))
 	case "manifest":
-		return "tpuplan compile " + emit.Quote(plans.LockPath(r.plan))
+		if build {
+			return "tpuplan compile " + emit.Quote(plans.LockPath(r.plan))
+		}
+		return "tpuplan validate " + emit.Quote(plans.LockPath(r.plan))
+	}
+	if !build {
+		return "tpuplan optimize --emit manifest -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "manifest.json")) + " " + emit.Quote(r.plan)
 	}
 	return "tpuplan optimize --emit make -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "build.mk")) + " " + emit.Quote(r.plan)
 }

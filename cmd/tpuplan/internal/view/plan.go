@@ -375,6 +375,9 @@ func (p *Planned) gives(b *bytes.Buffer, s Style) {
 
 // worth compares with what a user without a planner would do.
 func (p *Planned) worth(b *bytes.Buffer, s Style) {
+	if !slices.ContainsFunc(p.Resolved.Problem.Models, func(m planner.Model) bool { return !m.Compiled }) {
+		return // there is nothing to decide
+	}
 	unit := "time per call" + p.plusCompute()
 	if p.Resolved.Problem.Objective == planner.ByteHits {
 		unit = "parameters sent per call"
