@@ -195,7 +195,7 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 			group := LockedGroup{Name: g.Name}
 			group.Compiled = r.Files[g.Models[0]].Compiled != nil
 			if !group.Compiled { // else what the files hold is exact
-				prediction := r.predict(g.Models)
+				prediction := r.Predict(g.Models)
 				for k, predicted := range prediction.Models {
 					certainty[g.Models[k]], measured[g.Models[k]] = predicted.Certainty, prediction.Measured
 				}
@@ -235,9 +235,9 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 	return l
 }
 
-// predict is what the compiler would report for one invocation with these
-// models (indexes) in this order.
-func (r *Resolved) predict(models []int) *compile.Prediction {
+// Predict is what the compiler would report for one invocation with these
+// models (indexes into the plan's) in this order, with what is known of it.
+func (r *Resolved) Predict(models []int) *compile.Prediction {
 	return r.Facts.Predict(r.Version, r.inputs(models))
 }
 

@@ -235,14 +235,18 @@ func (p *Plan) checkOutDir() *Problem {
 	}
 }
 
-// local is the path under which a file of the plan is opened.
-func (p *Plan) local(slashPath string) string {
+// LocalPath is the path under which a file is opened that a plan, a lock or a run in a
+// folder names by a slash path.
+func LocalPath(dir, slashPath string) string {
 	path := filepath.FromSlash(slashPath)
 	if filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(p.Dir, path)
+	return filepath.Join(dir, path)
 }
+
+// local is the path under which a file of the plan is opened.
+func (p *Plan) local(slashPath string) string { return LocalPath(p.Dir, slashPath) }
 
 // resolving is one model on its way from file to cost.
 type resolving struct {

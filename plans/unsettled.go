@@ -4,14 +4,9 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
 	"github.com/tpuplan/tpuplan/planner"
 )
-
-// Predict is what the compiler would report for one invocation with these
-// models (indexes into the plan's) in this order, with what is known of it.
-func (r *Resolved) Predict(models []int) *compile.Prediction { return r.predict(models) }
 
 // Unsettled lists the compiler calls whose result the prediction cannot
 // settle, as indexes of models in command-line order, the one that is worth most
@@ -51,7 +46,7 @@ func (r *Resolved) Unsettled(answer *planner.Plan, findings []planner.Finding) [
 				continue
 			}
 			certainty := report.Exact
-			for _, m := range r.predict(g.Models).Models {
+			for _, m := range r.Predict(g.Models).Models {
 				certainty = certainty.Weaker(m.Certainty)
 			}
 			if certainty > report.Exact {

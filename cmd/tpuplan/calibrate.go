@@ -234,13 +234,7 @@ func (t *timed) read(c *cli.Context) (*cost.Link, error) {
 
 // plan takes the models of a plan.
 func (t *timed) plan(plan *plans.Plan) error {
-	local := func(slashPath string) string {
-		if p := filepath.FromSlash(slashPath); filepath.IsAbs(p) {
-			return p
-		} else {
-			return filepath.Join(plan.Dir, p)
-		}
-	}
+	local := func(slashPath string) string { return plans.LocalPath(plan.Dir, slashPath) }
 	for _, m := range plan.Models {
 		p := &plannedFile{source: local(m.File), compiled: local(path.Join(plan.Compiler.OutDir, compile.OutputName(m.File)))}
 		f, err := t.open(p.source)

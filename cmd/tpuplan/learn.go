@@ -61,7 +61,7 @@ func newPupil(path string) (*pupil, error) {
 }
 
 func (p *pupil) add(dir, name, file string) {
-	p.names, p.files, p.models = append(p.names, name), append(p.files, p.path(dir, file)), append(p.models, compile.Candidate{File: file})
+	p.names, p.files, p.models = append(p.names, name), append(p.files, plans.LocalPath(dir, file)), append(p.models, compile.Candidate{File: file})
 }
 
 func (p *pupil) fromLock(path string) error {
@@ -326,13 +326,6 @@ type builtGroup struct {
 	models []compile.Candidate
 }
 
-func (p *pupil) path(dir, file string) string {
-	if path := filepath.FromSlash(file); filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(dir, filepath.FromSlash(file))
-}
-
 // learnBuilt takes what a group that was just built teaches. The compiler was
 // run on these very models, so the origin of the files needs no proof. To
 // differences of a split it adds the ops that they come from.
@@ -362,7 +355,7 @@ func (p *pupil) learnBuilt(ctx context.Context, dir string, r *compilerun.Result
 	var contents []string
 	var splits []compile.Split
 	for i := range r.Built {
-		f, err := tflite.Open(p.path(dir, r.Built[i].File))
+		f, err := tflite.Open(plans.LocalPath(dir, r.Built[i].File))
 		var c *tflite.Compiled
 		if err == nil {
 			c, err = f.Compiled()
@@ -375,7 +368,7 @@ func (p *pupil) learnBuilt(ctx context.Context, dir string, r *compilerun.Result
 			return nil
 		}
 		m := compile.LearnCompiled(r.Built[i].SHA256, s, c)
-		facts.Merge(operationLog(p.path(dir, r.Built[i].File), s, b.models[i], r.Report))
+		facts.Merge(operationLog(plans.LocalPath(dir, r.Built[i].File), s, b.models[i], r.Report))
 		if err := p.ops(ctx, b, i, s, f, c, &m); err != nil {
 			return err
 		}
@@ -446,7 +439,7 @@ func (p *pupil) ops(ctx context.Context, b *builtGroup, i int, s compile.Setting
 	var inputs []compile.Input
 	var source *tflite.Source
 	for k := range b.models {
-		x, err := inspectFile(ctx, p.path(b.dir, b.models[k].File), s)
+		x, err := inspectFile(ctx, plans.LocalPath(b.dir, b.models[k].File), s)
 		if err != nil {
 			return err
 		}

@@ -437,11 +437,7 @@ func whatIsBuilt(dir string, b *emit.Build) {
 	missing := map[string]bool{}
 	for i := range b.Placements {
 		p := &b.Placements[i]
-		path := filepath.FromSlash(p.File)
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
-		}
-		f, err := tflite.Open(path)
+		f, err := tflite.Open(plans.LocalPath(dir, p.File))
 		if err != nil {
 			missing[p.Group] = true
 			continue

@@ -334,12 +334,7 @@ func (s *subjects) inputs(plan string) map[string]string {
 }
 
 // path is a file of a subject as this process sees it.
-func (s *subjects) path(file string) string {
-	if p := filepath.FromSlash(file); filepath.IsAbs(p) {
-		return p
-	}
-	return filepath.Join(s.dir, filepath.FromSlash(file))
-}
+func (s *subjects) path(file string) string { return plans.LocalPath(s.dir, file) }
 
 // read reads a compiled file.
 func (s *subjects) read(model, file string) (profile.Subject, error) {

@@ -23,11 +23,12 @@ const candidates = ".tpuplan-candidates"
 // number that is allowed is spent.
 func settle(ctx context.Context, u *ui, r *request, plan *plans.Plan, version compile.Version, planned *view.Planned) (*view.Planned, error) {
 	learner, err := newPupil(r.plan)
-	if err == nil {
-		err = learner.hash(ctx)
-	}
 	if err != nil {
 		return nil, err
+	}
+	for i := range planned.Resolved.Files { // both are in the order of the plan
+		f := &planned.Resolved.Files[i]
+		learner.models[i].SHA256, learner.models[i].Bytes = f.SHA256, f.Bytes
 	}
 	learner.settings.Version = version
 	failed := map[string]bool{} // calls that taught nothing are not made again
@@ -88,15 +89,15 @@ func try(ctx context.Context, u *ui, r *request, plan *plans.Plan, version compi
 			Name: file.Name, SHA256: file.SHA256, Cached: split.Split.Cached, Streamed: split.Split.Streamed, Certainty: split.Certainty.String(),
 		})
 	}
-	folder := learner.path(plan.Dir, out)
+	folder := plans.LocalPath(plan.Dir, out)
 	existed := true
-	if _, err := os.Stat(learner.path(plan.Dir, plan.Compiler.OutDir)); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(plans.LocalPath(plan.Dir, plan.Compiler.OutDir)); errors.Is(err, os.ErrNotExist) {
 		existed = false
 	}
 	defer func() {
 		os.RemoveAll(folder) //nolint:errcheck // the next run removes it too
 		if !existed {
-			os.Remove(learner.path(plan.Dir, plan.Compiler.OutDir)) //nolint:errcheck // only if it is empty
+			os.Remove(plans.LocalPath(plan.Dir, plan.Compiler.OutDir)) //nolint:errcheck // only if it is empty
 		}
 	}()
 	var result *compilerun.Result

@@ -330,7 +330,7 @@ func (r *trial) arrangement(resolved *plans.Resolved, a *plans.Arrangement) (x *
 	}
 	files := make([]*validation.File, len(a.Files))
 	for i, name := range a.Files {
-		f, err := tflite.Open(planPath(resolved.Plan, name))
+		f, err := tflite.Open(plans.LocalPath(resolved.Plan.Dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			missing = append(missing, name)
 			continue
@@ -370,14 +370,6 @@ func promised(x *validation.Arrangement, models []validation.Model, lock *plans.
 	}
 }
 
-// planPath is the path under which a file of a plan is opened.
-func planPath(plan *plans.Plan, file string) string {
-	if p := filepath.FromSlash(file); filepath.IsAbs(p) {
-		return p
-	}
-	return filepath.Join(plan.Dir, filepath.FromSlash(file))
-}
-
 // samples measures, or reads what was measured.
 func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *validation.Experiment) ([]profile.Sample, error) {
 	if r.imported != "" {
@@ -386,7 +378,7 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 	inputs := inputsOf(r.plan, v.Resolved)
 	for _, a := range v.Arrangements {
 		for _, name := range a.Files {
-			inputs[planPath(v.Resolved.Plan, name)] = "a compiled model"
+			inputs[plans.LocalPath(v.Resolved.Plan.Dir, name)] = "a compiled model"
 		}
 	}
 	if err := checkOutput("-o", r.output, inputs); err != nil {
