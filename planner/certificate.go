@@ -7,7 +7,7 @@ type Status string
 
 // Statuses.
 const (
-	Optimal    Status = "optimal"    // no plan is better, under the cost model
+	Optimal    Status = "optimal"    // no plan is better, under the cost model, but for what TiesAtMost leaves open
 	Feasible   Status = "feasible"   // a plan, and a bound that it does not reach
 	Infeasible Status = "infeasible" // no plan satisfies the pins
 	UnknownSt  Status = "unknown"    // no plan was found, which proves nothing
@@ -28,6 +28,10 @@ func (s Status) Err() error {
 	}
 }
 
+// Negligible is the share of a plan's value below which a gap prints as 0.0 %:
+// a plan whose bound is nearer than that is optimal.
+const Negligible = 0.0005
+
 // What stops a search early (Certificate.Limit).
 const (
 	LimitNodes       = "nodes"       // the node budget
@@ -41,6 +45,9 @@ type Certificate struct {
 	Status Status
 	Bound  float64          // no plan is below it
 	Gap    float64          // (value-bound)/value, 0 if value is 0
+	// TiesAtMost is the part of Gap that only the order of ops of equal size
+	// in 16.0 groups could close: of an optimal plan it is all of it.
+	TiesAtMost float64
 	Nodes  int64            // invocations whose split was computed or extended by a model
 	Limit  string           // what stopped the search early: "", LimitNodes, LimitInterrupted
 	Pruned map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent

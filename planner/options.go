@@ -9,6 +9,12 @@ type Options struct {
 	// MaxExact is the most models that are planned exactly; 0 is
 	// DefaultMaxExact, more than ExactLimit is ExactLimit.
 	MaxExact int
+	// Workers is how many goroutines may search; 0 is one for each processor.
+	// It never changes the answer.
+	Workers int
+	// Incumbent is a decision, as [Evaluate] takes it, that the search begins
+	// with; one that violates a pin is ignored.
+	Incumbent [][]int
 	// Off switches pruning rules off. They change the speed of the search, never its answer.
 	Off Rules
 }
