@@ -39,6 +39,10 @@ func (p *Pool) place(v Version, part *Part) bool {
 	return p.placeRows(int32(part.Rows))
 }
 
+// Try places a part if it finds room by the rule of v, else leaves the pool as
+// it is. It does not allocate memory.
+func (p *Pool) Try(v Version, part *Part) bool { return p.place(v, part) }
+
 // placeGroups puts every group whole on one tile: 1.0 on tile g mod 16, later
 // compilers on the first tile with room. If one finds no room, all are given back.
 func (p *Pool) placeGroups(v Version, groups int, rows int32) bool {
@@ -124,6 +128,9 @@ type SortedLoad struct {
 
 // Parts are the load's parts in the order in which they are tried.
 func (l *SortedLoad) Parts() []Part { return l.parts }
+
+// Order numbers them: part i of Parts is part Order()[i] of the load.
+func (l *SortedLoad) Order() []int32 { return l.order }
 
 // Place places the next model of an invocation of a sequential compiler (see
 // [Version.Sequential]) and returns its share. It does not allocate memory.
@@ -247,20 +254,34 @@ func SharesLayers(loads []*Load) bool {
 // allocating memory for each. The zero value is ready; it is not safe for
 // concurrent use.
 type Merger struct {
-	items []item
-	refs  []place
+	items  []item
+	refs   []place
+	cached []bool  // per ref
+	first  []int32 // ref of the first part of each model
+	last   []int   // see lastCopies; nil without copies
+}
+
+// InCache reports whether a part of a model is cached, after Allocate and as
+// its list numbers models and parts.
+func (g *Merger) InCache(model, part int) bool {
+	if g.last != nil {
+		model = g.last[model]
+	}
+	return g.cached[int(g.first[model])+part]
 }
 
 // Allocate is the package's Allocate for compiler 16.0 without the decision
 // per part. The result is valid until the next call.
 func (g *Merger) Allocate(reserved int, loads []*Load, out []Share) []Share {
-	g.items, g.refs, out = g.items[:0], g.refs[:0], out[:0]
+	g.items, g.refs, g.first, g.cached, g.last, out = g.items[:0], g.refs[:0], g.first[:0], g.cached[:0], nil, out[:0]
 	copies := false
 	for m, l := range loads {
 		out = append(out, Share{Streamed: l.Streamed})
+		g.first = append(g.first, int32(len(g.refs)))
 		for i := range l.Parts {
 			g.items = append(g.items, item{l.Parts[i].key(), int32(len(g.refs))})
 			g.refs = append(g.refs, place{int32(m), int32(i)})
+			g.cached = append(g.cached, false)
 		}
 		for n := range m {
 			copies = copies || l.Content != "" && l.Content == loads[n].Content
@@ -272,6 +293,7 @@ func (g *Merger) Allocate(reserved int, loads []*Load, out []Share) []Share {
 		r := g.refs[it.ref]
 		part, s := &loads[r.model].Parts[r.part], &out[r.model]
 		if pool.place(V16_0, part) {
+			g.cached[it.ref] = true
 			s.Cached += part.Bytes
 			s.Rows += part.Rows
 		} else {
@@ -282,112 +304,12 @@ func (g *Merger) Allocate(reserved int, loads []*Load, out []Share) []Share {
 		}
 	}
 	if copies {
-		for m, last := range lastCopies(loads) {
+		g.last = lastCopies(loads)
+		for m, last := range g.last {
 			out[m] = out[last]
 		}
 	}
 	return out
-}
-
-// TieInfo says what the order of models on the command line of compiler 16.0
-// can change.
-type TieInfo struct {
-	// OrderMatters: some ops of equal rows of different models are partly
-	// cached, partly streamed; the order decides whose. False means that every
-	// order gives the same split.
-	OrderMatters bool
-	// Bounded: Low and High hold for every order. Otherwise ops of equal rows
-	// but different form stand at the cut and nothing short of trying says what happens.
-	Bounded bool
-	Low     []int64 // cached bytes of each model, at least (per model, not together)
-	High    []int64 // at most
-}
-
-// Ties looks for ops of equal rows at the cut between cached and streamed in
-// an invocation of compiler 16.0.
-//
-// The list is sorted by class and rows, so the order decides only who comes
-// when within a run of equal keys. If all of a run have the same form, the
-// pool sees the same sequence whatever the order, and as many of the run are
-// cached; if all of them are, or none, nothing depends on the order. A run of
-// partitioned and ordinary ops leaves the same number of free rows, but on
-// other tiles: then a partitioned op is safe only while there is room anyway.
-func Ties(reserved int, loads []*Load) TieInfo {
-	info := TieInfo{Bounded: true, Low: make([]int64, len(loads)), High: make([]int64, len(loads))}
-	var all []place
-	for m, l := range loads {
-		for i := range l.Parts {
-			all = append(all, place{int32(m), int32(i)})
-		}
-	}
-	at := func(r place) *Part { return &loads[r.model].Parts[r.part] }
-	slices.SortStableFunc(all, func(a, b place) int { return int(int64(at(a).key()) - int64(at(b).key())) })
-	pool := NewPool(reserved)
-	scrambled := false // which tile holds what depends on the order
-	for start := 0; start < len(all) && info.Bounded; {
-		end := start
-		for end < len(all) && at(all[end]).key() == at(all[start]).key() {
-			end++
-		}
-		run := all[start:end]
-		start = end
-		first := at(run[0])
-		cached, uniform, alike, groupRows := 0, true, true, 0
-		for _, r := range run {
-			part := at(r)
-			uniform = uniform && part.Groups == first.Groups && part.GroupRows == first.GroupRows
-			alike = alike && r.model == run[0].model && part.Bytes == first.Bytes
-			groupRows = max(groupRows, part.GroupRows)
-			if pool.place(V16_0, part) {
-				cached++
-			}
-		}
-		// While this many rows are free some tile has room for a group, wherever the others lie.
-		roomy := cached == len(run) && pool.Free() >= Tiles*groupRows
-		if !uniform {
-			scrambled = true
-		}
-		if scrambled && groupRows > 0 && !roomy {
-			info.OrderMatters, info.Bounded = true, false
-			break
-		}
-		if cached > 0 && cached < len(run) && !alike {
-			info.OrderMatters = true
-		}
-		perModel(run, at, cached, info.Low, info.High)
-	}
-	for m, last := range lastCopies(loads) {
-		if m != last && info.OrderMatters {
-			// every copy gets the last copy's decision, which these counts do not follow
-			info.Bounded = false
-		}
-	}
-	if !info.Bounded {
-		for m, l := range loads {
-			info.Low[m], info.High[m] = 0, l.Bytes()-l.Streamed
-		}
-	}
-	return info
-}
-
-// perModel adds, for a run of equal parts of which cached are cached, the
-// fewest and the most bytes each model can have among them.
-func perModel(run []place, at func(place) *Part, cached int, low, high []int64) {
-	sizes := map[int32][]int64{}
-	for _, r := range run {
-		sizes[r.model] = append(sizes[r.model], at(r).Bytes)
-	}
-	for m, bytes := range sizes {
-		slices.Sort(bytes)
-		least := max(0, cached-(len(run)-len(bytes)))
-		most := min(cached, len(bytes))
-		for _, b := range bytes[:least] {
-			low[m] += b
-		}
-		for _, b := range bytes[len(bytes)-most:] {
-			high[m] += b
-		}
-	}
 }
 
 // AllocatorCertainty says how sure the allocation rule of v is for an

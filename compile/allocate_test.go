@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -130,6 +129,11 @@ func TestSharesEqualSplits(t *testing.T) {
 				shares = g.Allocate(reserved, loads, shares)
 			}
 			for m, s := range splits {
+				for i, is := range s.InCache {
+					if !v.Sequential() && g.InCache(m, i) != is {
+						t.Fatalf("%s: part %d of model %d of %d is cached: %v, want %v", v, i, m, len(loads), !is, is)
+					}
+				}
 				if want := (Share{s.Cached, s.Streamed, s.Rows, s.StreamedBroadcast}); shares[m] != want {
 					t.Fatalf("%s: model %d of %d: %+v, want %+v", v, m, len(loads), shares[m], want)
 				}
@@ -141,48 +145,86 @@ func TestSharesEqualSplits(t *testing.T) {
 	}
 }
 
-// What Ties promises about all orders holds for all orders.
-func TestTiesHoldForAllOrders(t *testing.T) {
+// What Look says about a set of models holds for every order of them, and of a
+// range of reserved rows for every one of these.
+func TestLookHoldsForAllOrders(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	matter, free, bounded := 0, 0, 0
-	for range 4000 {
-		n := 2 + rng.IntN(3)
+	var o Outlook
+	certain, tied, open := 0, 0, 0
+	for k := range 6000 {
+		n := 3 + rng.IntN(2)
 		loads := randomLoads(rng, n)
-		reserved := 2048 - rng.IntN(8)
-		info := Ties(reserved, loads)
-		var first []int64
-		eachOrder(n, func(order []int) {
-			listed := make([]*Load, n)
-			for i, m := range order {
-				listed[i] = loads[m]
+		low := 2048 - rng.IntN(8)
+		high := low + max(0, rng.IntN(5)-2)
+		var set uint64
+		var in []int
+		for m := range n {
+			if rng.IntN(4) > 0 {
+				set, in = set|1<<m, append(in, m)
 			}
-			cached := make([]int64, n)
-			for i, s := range Allocate(V16_0, reserved, listed) {
-				cached[order[i]] = s.Cached
-			}
-			if first == nil {
-				first = cached
-			}
-			if !info.OrderMatters && fmt.Sprint(cached) != fmt.Sprint(first) {
-				t.Fatalf("order %v caches %v instead of %v, though order does not matter", order, cached, first)
-			}
-			for m, c := range cached {
-				if c < info.Low[m] || c > info.High[m] {
-					t.Fatalf("order %v caches %d of model %d, outside %d to %d", order, c, m, info.Low[m], info.High[m])
-				}
-			}
-		})
+		}
+		g := Merge(loads)
+		g.Look(low, high, set, &o)
 		switch {
-		case !info.OrderMatters:
-			free++
-		case info.Bounded:
-			bounded++
+		case len(o.Open) > 0:
+			open++
+		case len(o.Runs) > 0:
+			tied++
 		default:
-			matter++
+			certain++
+		}
+		const streamed, cached, either = 0, 1, 2
+		fate := map[[2]int]int{}
+		mark := func(ops []int32, what int) {
+			for _, i := range ops {
+				m, part, _ := g.Op(i)
+				if fate[[2]int{m, part}] != streamed || set>>m&1 == 0 {
+					t.Fatalf("instance %d: op %d of model %d is listed twice, or not asked for", k, part, m)
+				}
+				fate[[2]int{m, part}] = what
+			}
+		}
+		mark(o.Cached, cached)
+		mark(o.Open, either)
+		for _, run := range o.Runs {
+			mark(run.Ops, either)
+		}
+		for reserved := low; reserved <= high; reserved++ {
+			eachOrder(len(in), func(order []int) {
+				listed := make([]*Load, len(in))
+				at := map[int]int{}
+				for i, k := range order {
+					listed[i], at[in[k]] = loads[in[k]], i
+				}
+				splits := Allocate(V16_0, reserved, listed)
+				for _, m := range in {
+					for part, is := range splits[at[m]].InCache {
+						if what := fate[[2]int{m, part}]; what != either && is != (what == cached) {
+							t.Fatalf("instance %d, order %v, %d reserved: op %d of model %d cached: %v", k, order, reserved, part, m, is)
+						}
+					}
+				}
+				sum := func(ops []int32) (count, total int) {
+					for _, i := range ops {
+						if m, part, rows := g.Op(i); splits[at[m]].InCache[part] {
+							count, total = count+1, total+rows
+						}
+					}
+					return count, total
+				}
+				for _, run := range o.Runs {
+					if got, _ := sum(run.Ops); got != run.Cached {
+						t.Fatalf("instance %d, order %v: %d of a run are cached, want %d", k, order, got, run.Cached)
+					}
+				}
+				if _, rows := sum(o.Open); rows > o.Room {
+					t.Fatalf("instance %d, order %v: %d rows of open ops, want at most %d", k, order, rows, o.Room)
+				}
+			})
 		}
 	}
-	if free < 100 || bounded < 100 || matter < 100 {
-		t.Errorf("cases seen: %d without, %d with bounded, %d with unbounded influence of order", free, bounded, matter)
+	if certain < 100 || tied < 100 || open < 100 {
+		t.Errorf("cases seen: %d certain, %d tied, %d open", certain, tied, open)
 	}
 }
 

@@ -320,7 +320,7 @@ func (f *InvocationFacts) anyOrder(v Version, loads []*Load, r Reserve) bool {
 	for _, m := range f.Models {
 		contents = append(contents, m.SHA256)
 	}
-	return !repeated(contents) && !Ties(reserveOf(f.Available, r).Rows, loads).OrderMatters
+	return !repeated(contents) && !OrderMatters(reserveOf(f.Available, r).Rows, loads)
 }
 
 // explain finds a reserve for which the allocator does what the compiler did,

@@ -28,7 +28,7 @@ type blindState struct {
 // outcome is what placing a model may come to.
 type outcome struct {
 	cached    int64
-	broadcast int64 // of cached
+	streaming float64
 	free      int
 }
 
@@ -57,7 +57,7 @@ func (b *blind) least(rest set, free int) float64 {
 			continue
 		}
 		first := len(b.found)
-		complete := b.outcomes(b.f.sorted[m].Parts(), outcome{free: free}, first)
+		complete := b.outcomes(b.f.sorted[m].Parts(), b.f.sortedStream[m], outcome{free: free}, first)
 		last := len(b.found)
 		if !complete {
 			b.found = b.found[:first]
@@ -66,7 +66,7 @@ func (b *blind) least(rest set, free int) float64 {
 		}
 		for i := first; i < last; i++ {
 			x := b.found[i]
-			best = min(best, b.f.modelCost(m, x.cached, b.f.total[m]-x.cached, b.f.stalls[m]-x.broadcast, b.miss[m])+b.least(rest&^(1<<m), x.free))
+			best = min(best, b.f.prices[m].cost(x.cached, x.streaming, b.miss[m])+b.least(rest&^(1<<m), x.free))
 		}
 		b.found = b.found[:first]
 	}
@@ -76,22 +76,23 @@ func (b *blind) least(rest set, free int) float64 {
 
 // outcomes appends what placing parts in their order after what x holds may
 // come to. It reports false if there are too many.
-func (b *blind) outcomes(parts []compile.Part, x outcome, first int) bool {
+func (b *blind) outcomes(parts []compile.Part, stream []float64, x outcome, first int) bool {
 	for i := range parts {
 		part := &parts[i]
-		if part.Rows > x.free {
+		rows := partRows(part)
+		if rows > x.free {
+			x.streaming += stream[i]
 			continue
 		}
 		if part.Groups > 0 && !b.sureToFit(part, x.free) {
-			if !b.outcomes(parts[i+1:], x, first) { // streamed
+			without := x
+			without.streaming += stream[i]
+			if !b.outcomes(parts[i+1:], stream[i+1:], without, first) {
 				return false
 			}
 		}
 		x.cached += part.Bytes
-		x.free -= part.Rows
-		if part.Broadcast() {
-			x.broadcast += part.Bytes
-		}
+		x.free -= rows
 	}
 	b.found = append(b.found, x)
 	return len(b.found)-first <= maxBlindOutcomes

@@ -2,7 +2,6 @@ package planner
 
 import (
 	"cmp"
-	"math"
 	"math/bits"
 	"slices"
 
@@ -11,13 +10,9 @@ import (
 
 // A relaxation bounds the cost of a group from below: parts may be cached in
 // fractions, wherever rows are free, and every model gets for its cached bytes the best rate it
-// could get at all. The cost of a model as a function of its cached bytes C
-// falls from its value at C = 0 nowhere faster than by rate x C, where rate
-// is the largest mean gain per byte over all C: a load has a fixed part, so
+// could get at all ([price.leastRate]): a load has a fixed part, so
 // that caching little can cost more than streaming all. The best fractional choice under one
 // capacity is greedy by gain per row (the fractional knapsack, Dantzig 1957).
-// What broadcast parts cost beyond that when they are streamed is linear in
-// their bytes, so caching one of them saves exactly as much more.
 // Nothing here assumes that more room caches more.
 type relaxation struct {
 	base  []float64 // cost of each model with nothing cached
@@ -31,74 +26,46 @@ type gain struct {
 	worth float64
 }
 
-// relax prepares the bound of a group with the given misses.
-func (f *field) relax(group set, reserved int, miss []float64) *relaxation {
-	r := &relaxation{base: make([]float64, f.n)}
+func (g gain) perRow() float64 { return g.worth / float64(g.rows) }
+
+// relax prepares the bound of a group with the given misses. Items may share
+// the field's scratch memory: the next call overwrites them.
+func (f *field) relax(group set, reserved int, miss []float64, base []float64) relaxation {
+	r := relaxation{base: base, items: f.gains[:0]}
 	room := compile.PoolRows(reserved)
-	for _, m := range members(group) {
-		base := f.modelCost(m, 0, f.total[m], 0, miss[m])
-		r.base[m] = f.modelCost(m, 0, f.total[m], f.stalls[m], miss[m])
-		var cacheable int64
-		for i := range f.loads[m].Parts {
-			if part := &f.loads[m].Parts[i]; part.Rows <= room {
-				cacheable += part.Bytes
-			}
-		}
-		rate, stall := f.bestRate(m, cacheable, miss[m], base), f.stallRate(m)
-		if rate <= 0 && stall <= 0 {
+	for s := group; s != 0; s &= s - 1 {
+		m := bits.TrailingZeros64(uint64(s))
+		p := &f.prices[m]
+		base[m] = p.cost(0, p.streamAll, 0)
+		most := f.most(m, room)
+		if most == 0 {
 			continue
 		}
-		// In 16.0 copies of one file share the last one's decision, so together
-		// they may claim to cache more than the pool holds.
-		copied := !f.problem.Version.Sequential() && f.copied(m, group)
+		rate := float64(miss[m] * p.leastRate(0, most))
 		for i := range f.loads[m].Parts {
 			part := &f.loads[m].Parts[i]
-			worth := rate * float64(part.Bytes)
-			if part.Broadcast() {
-				worth += stall * float64(part.Bytes)
-			}
+			rows, worth := partRows(part), float64(p.share*(p.stream[i]-float64(rate*float64(part.Bytes))))
 			switch {
-			case part.Rows > room:
-			case part.Rows <= 0, copied:
-				r.base[m] -= worth
+			case rows > room || worth <= 0:
+			case rows <= 0:
+				base[m] -= worth
 			default:
-				r.items = append(r.items, gain{m, part.Rows, worth})
+				r.items = append(r.items, gain{m, rows, worth})
 			}
 		}
 	}
-	slices.SortStableFunc(r.items, func(a, b gain) int {
-		return cmp.Compare(b.worth/float64(b.rows), a.worth/float64(a.rows))
-	})
+	f.gains = r.items
 	return r
 }
 
-// copied reports whether the group holds the content of a model more than once.
-func (f *field) copied(m int, group set) bool {
-	for _, o := range members(group) {
-		if o != m && f.loads[o].Content != "" && f.loads[o].Content == f.loads[m].Content {
-			return true
-		}
-	}
-	return false
-}
-
-// bestRate is the largest gain per cached byte over all numbers of cached
-// bytes up to cacheable. The gain is piecewise linear in them, so its
-// largest mean lies at a corner: where compute stops hiding the load, or at the
-// end. Not at the first byte, which pays for the whole fixed part of a load;
-// asking there would only add the rounding of a tiny difference.
-func (f *field) bestRate(m int, cacheable int64, miss, base float64) float64 {
-	best, hidden := 0.0, f.hidden(m)
-	for _, c := range []int64{cacheable, hidden, hidden + 1} {
-		if c > 0 && c <= cacheable {
-			best = max(best, (base-f.modelCost(m, c, f.total[m]-c, 0, miss))/float64(c))
-		}
-	}
-	return best
+// sort puts the best items first.
+func (r *relaxation) sort() {
+	slices.SortStableFunc(r.items, func(a, b gain) int { return cmp.Compare(b.perRow(), a.perRow()) })
 }
 
 // bound is the least cost that the models of rest can have when free rows are
 // left. A part of more rows than are free now will not be cached later either.
+// The items must be sorted.
 func (r *relaxation) bound(rest set, free int) float64 {
 	b := 0.0
 	for s := rest; s != 0; s &= s - 1 {
@@ -119,33 +86,197 @@ func (r *relaxation) bound(rest set, free int) float64 {
 	return b
 }
 
-// tieBound bounds a 16.0 group by what Ties says about every order. Of C
-// cached bytes at most C are broadcast.
-func (f *field) tieBound(info *compile.TieInfo, list []int, miss []float64) float64 {
-	costs := make([]float64, f.n)
-	for i, m := range list {
-		c := math.Inf(1)
-		for _, cached := range f.corners(m, info.Low[i], info.High[i]) {
-			c = min(c, f.modelCost(m, cached, f.total[m]-cached, max(0, f.stalls[m]-cached), miss[m]))
+// fill is the most that items are worth that fit into so many rows, fractions
+// of items included. It reorders the items: those before the critical one are
+// found by halving, as a sorted list is not needed (Balas and Zemel 1980).
+func fill(items []gain, room int) float64 {
+	worth := 0.0
+	for len(items) > 0 && room > 0 {
+		if len(items) <= 12 {
+			slices.SortFunc(items, func(a, b gain) int { return cmp.Compare(b.perRow(), a.perRow()) })
+			for _, g := range items {
+				if g.rows >= room {
+					return worth + float64(g.worth*float64(room)/float64(g.rows))
+				}
+				worth += g.worth
+				room -= g.rows
+			}
+			return worth
 		}
-		costs[m] = c
+		// three samples guess the middle; the pivot is never among the better ones
+		a, b, c := items[0].perRow(), items[len(items)/2].perRow(), items[len(items)-1].perRow()
+		pivot := max(min(a, b), min(max(a, b), c))
+		better, equal := 0, 0 // [better | equal | less]
+		rows, sum := 0, 0.0
+		for i := 0; i < len(items); i++ {
+			switch d := items[i].perRow(); {
+			case d > pivot:
+				rows += items[i].rows
+				sum += items[i].worth
+				items[i], items[better+equal] = items[better+equal], items[i]
+				items[better+equal], items[better] = items[better], items[better+equal]
+				better++
+			case d == pivot:
+				items[i], items[better+equal] = items[better+equal], items[i]
+				equal++
+			}
+		}
+		if rows >= room {
+			items = items[:better]
+			continue
+		}
+		worth += sum
+		room -= rows
+		for _, g := range items[better : better+equal] {
+			if g.rows >= room {
+				return worth + float64(g.worth*float64(room)/float64(g.rows))
+			}
+			worth += g.worth
+			room -= g.rows
+		}
+		items = items[better+equal:]
 	}
-	return sum(costs)
+	return worth
 }
 
-// corners are the numbers of cached bytes in [low, high] at which a model's cost can be least.
-func (f *field) corners(m int, low, high int64) []int64 {
-	list, hidden := []int64{low, high}, f.hidden(m)
-	for _, c := range []int64{1, hidden, hidden + 1, f.stalls[m]} {
-		if c > low && c < high {
-			list = append(list, c)
-		}
-	}
-	return list
+// fractional bounds the cost of a group of a sequential compiler.
+func (f *field) fractional(group set, reserved int, miss []float64) float64 {
+	r := f.relax(group, reserved, miss, f.costs)
+	return f.sumOf(r.base, group) - fill(r.items, compile.PoolRows(reserved))
 }
 
-// hidden is the most cached bytes of a model whose load compute hides; negative if it hides none.
-func (f *field) hidden(m int) int64 {
-	call := &f.model(m).Call
-	return int64(call.OverlapMS*call.BytesPerMS - call.LoadBytes)
+// lookAt bounds the cost of a group of compiler 16.0 in any order when from
+// low to high rows are reserved. exact means that every order costs just that.
+// What the order leaves open is bounded run by run: of a run at the cut the
+// most valuable ops are cached, as many as are; of what is open behind it,
+// whatever fits in fractions.
+func (f *field) lookAt(group set, low, high int, miss []float64) (bound float64, exact bool) {
+	f.nodes++
+	o := &f.outlook
+	f.merged.Look(low, high, uint64(group), o)
+	for s := group; s != 0; s &= s - 1 {
+		f.sums[bits.TrailingZeros64(uint64(s))] = tally{}
+	}
+	add := func(i int32) {
+		op := &f.ops[i]
+		t := &f.sums[op.model]
+		t.cached += op.bytes
+		t.saved += op.stream
+		t.parts++
+	}
+	for _, i := range o.Cached {
+		op := &f.ops[i]
+		t := &f.sums[op.model]
+		t.cached += op.bytes
+		t.saved += op.stream
+		t.parts++
+	}
+	exact = len(o.Open) == 0
+	open := o.Runs[:0]
+	for _, run := range o.Runs {
+		if f.sameOps(run.Ops) {
+			for _, i := range run.Ops[:run.Cached] {
+				add(i)
+			}
+			continue
+		}
+		exact = false
+		open = append(open, run)
+	}
+	for s := group; s != 0; s &= s - 1 {
+		m := bits.TrailingZeros64(uint64(s))
+		p, t := &f.prices[m], &f.sums[m]
+		streaming := 0.0
+		if t.parts < len(p.stream) { // else it is 0 to the last bit
+			streaming = p.streamAll - t.saved
+		}
+		f.costs[m] = p.cost(t.cached, streaming, miss[m])
+	}
+	bound = f.sumOf(f.costs, group)
+	if exact {
+		return bound, true
+	}
+	worth := func(i int32) float64 {
+		op := &f.ops[i]
+		p, t := &f.prices[op.model], &f.sums[op.model]
+		most := f.most(op.model, compile.PoolRows(low))
+		return float64(p.share * (op.stream - float64(miss[op.model]*p.leastRate(t.cached, max(most, t.cached+op.bytes))*float64(op.bytes))))
+	}
+	items := f.gains[:0]
+	for _, run := range open {
+		bound -= f.best(run, group, worth)
+	}
+	for _, i := range o.Open {
+		w, op := worth(i), &f.ops[i]
+		switch {
+		case w <= 0 || op.rows > o.Room && op.rows > 0:
+		case op.rows <= 0 || (f.copies[op.model]&group).Len() > 1:
+			bound -= w // copies share the last one's decision: together they may claim more than there is room for
+		default:
+			items = append(items, gain{op.model, op.rows, w})
+		}
+	}
+	f.gains = items
+	return bound - fill(items, o.Room), false
+}
+
+// sameOps reports that it makes no difference which ops of a run are cached.
+func (f *field) sameOps(run []int32) bool {
+	first := &f.ops[run[0]]
+	for _, i := range run[1:] {
+		if op := &f.ops[i]; op.model != first.model || op.bytes != first.bytes || op.stream != first.stream {
+			return false
+		}
+	}
+	return true
+}
+
+// best is the most that a run is worth of which just so many ops are cached.
+// Copies of one file share the decision of one of them, whichever it is: what
+// that one gets cached of the run, all of them have.
+func (f *field) best(run compile.TiedRun, group set, worth func(int32) float64) float64 {
+	var own, shared []float64
+	var seen set
+	for _, i := range run.Ops {
+		m := f.ops[i].model
+		copies := f.copies[m] & group
+		if copies.Len() == 1 {
+			own = append(own, worth(i))
+			continue
+		}
+		if seen.Has(m) {
+			continue
+		}
+		seen |= copies
+		byPart := map[int]float64{}
+		for _, j := range run.Ops {
+			if copies.Has(f.ops[j].model) {
+				_, part, _ := f.merged.Op(j)
+				byPart[part] += worth(j)
+			}
+		}
+		var list []float64
+		for _, w := range byPart {
+			list = append(list, w)
+		}
+		slices.Sort(list)
+		slices.Reverse(list)
+		for _, w := range list[:min(len(list), run.Cached)] {
+			shared = append(shared, max(0, w))
+		}
+	}
+	slices.Sort(own)
+	slices.Reverse(own)
+	total := 0.0
+	for _, w := range own[:min(len(own), run.Cached)] {
+		if len(shared) > 0 { // fewer of these may be cached
+			w = max(0, w)
+		}
+		total += w
+	}
+	slices.Sort(shared)
+	for _, w := range shared {
+		total += w
+	}
+	return total
 }

@@ -28,6 +28,17 @@ func (s Status) Err() error {
 	}
 }
 
+// BoundKind is the argument that gave a certificate's bound.
+type BoundKind string
+
+// Kinds of bounds.
+const (
+	BoundSearch    BoundKind = "search"    // every partition was bounded
+	BoundResidency BoundKind = "residency" // what a device can hold between independent calls
+	BoundGroups    BoundKind = "groups"    // every model at its best place in any group
+	BoundCut       BoundKind = "cut"       // 16.0: the first op of a group that does not fit
+)
+
 // Negligible is the share of a plan's value below which a gap prints as 0.0 %:
 // a plan whose bound is nearer than that is optimal.
 const Negligible = 0.0005
@@ -37,18 +48,18 @@ const (
 	LimitNodes       = "nodes"       // the node budget
 	LimitInterrupted = "interrupted" // the context
 	LimitModels      = "models"      // too many for the exact search
-	LimitTies        = "ties"        // a 16.0 group with more tied models than orders can be tried
 )
 
 // Certificate is the evidence for a plan's quality.
 type Certificate struct {
 	Status Status
-	Bound  float64          // no plan is below it
-	Gap    float64          // (value-bound)/value, 0 if value is 0
+	Bound  float64 // no plan is below it
+	Gap    float64 // (value-bound)/value, 0 if value is 0
 	// TiesAtMost is the part of Gap that only the order of ops of equal size
 	// in 16.0 groups could close: of an optimal plan it is all of it.
 	TiesAtMost float64
-	Nodes  int64            // invocations whose split was computed or extended by a model
-	Limit  string           // what stopped the search early: "", LimitNodes, LimitInterrupted
-	Pruned map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
+	BoundKind  BoundKind        // what gave Bound
+	Nodes      int64            // invocations whose split was computed or extended by a model
+	Limit      string           // what stopped the search early: "", LimitNodes, LimitInterrupted
+	Pruned     map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
 }

@@ -78,16 +78,15 @@ func (f *field) plan(groups [][]int) *Plan {
 		splits, g.Known = f.splitsOf(g.Reserved, order)
 		for i, s := range splits {
 			m := order[i]
-			costs[m] = f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, miss[m])
+			costs[m] = f.splitCost(m, &s, miss[m])
 			x := Outcome{Split: s}
 			if s.Cached > 0 {
 				x.Miss = miss[m]
 			}
 			call := &f.model(m).Call
-			stall := call.Stall(s.StreamedBroadcast)
-			x.SteadyMS = call.Steady(s.Streamed) + stall
-			x.ColdMS = call.Cold(s.Cached, s.Streamed) + stall
-			x.ExpectedMS = call.Expected(s.Cached, s.Streamed, x.Miss) + stall
+			x.SteadyMS = call.FixedMS + f.model(m).streamingMS(&s)
+			x.ColdMS = x.SteadyMS + call.Load(s.Cached)
+			x.ExpectedMS = x.SteadyMS + float64(x.Miss*call.Load(s.Cached))
 			plan.Models[f.at[m]] = x
 			g.Rows += s.Rows
 		}
@@ -191,15 +190,10 @@ func (f *field) baselines() []rule {
 
 func (f *field) baseline(r rule) Baseline {
 	b := Baseline{Name: r.name, Feasible: true}
-	costs := make([]float64, f.n)
+	var costs []float64
 	for _, order := range r.groups {
-		g := setOf(order)
-		b.Feasible = b.Feasible && f.allowed(g) && f.orderAllowed(order)
-		miss := f.misses(g)
-		for i, s := range f.sharesOf(f.reserved(g), order) {
-			m := order[i]
-			costs[m] = f.shareCost(m, s, miss[m])
-		}
+		b.Feasible = b.Feasible && f.allowed(setOf(order)) && f.orderAllowed(order)
+		costs = append(costs, f.groupCost(order))
 	}
 	b.Value = sum(costs)
 	return b

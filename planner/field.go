@@ -2,6 +2,7 @@ package planner
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -13,26 +14,53 @@ import (
 type set = cost.Set
 
 // field is a problem with its models numbered by name, and what every part of
-// the search needs of them.
+// the search needs of them. It does not change, but for the scratch memory at
+// its end; [field.fork] gives a goroutine its own.
 type field struct {
-	problem *Problem
-	at      []int // number by name -> index in the problem
-	n       int
-	all     set
-	loads   []*compile.Load
-	sorted  []*compile.SortedLoad // sequential compilers
-	total   []int64               // all packed bytes
-	stalls  []int64               // those of parts that are broadcast
-	earlier []set                 // models that come before this one when they are in its group
-	labels  []string              // pins
-	process cost.Process          // over numbers by name
-	known   map[set][]knownOrder  // invocations that were made, nil if none was
+	problem      *Problem
+	at           []int // number by name -> index in the problem
+	n            int
+	all          set
+	loads        []*compile.Load
+	prices       []price
+	sorted       []*compile.SortedLoad // sequential compilers
+	sortedStream [][]float64           // prices of the parts of sorted
+	merged       *compile.Merged       // 16.0
+	ops          []mergedOp            // of merged
+	total        []int64               // all packed bytes
+	earlier      []set                 // models that come before this one when they are in its group
+	labels       []string              // pins
+	labelled     []set                 // the models of each label
+	compiled     set
+	copies       []set                // of each model: the models of the same content, itself too
+	kin          []set                // of each model: those that nothing but their names tells apart, itself too
+	process      cost.Process         // over numbers by name
+	known        map[set][]knownOrder // invocations that were made, nil if none was
+
 	nodes   int64
 	merger  compile.Merger
 	shares  []compile.Share
 	listed  []*compile.Load
-	memory  *memory          // of invocations of the same loads; may be nil
-	bounds  map[tieKey]bound // of groups of the same loads and costs; may be nil
+	costs   []float64
+	miss    []float64
+	outlook compile.Outlook
+	gains   []gain
+	sums    []tally
+}
+
+// mergedOp is what the search needs of an op of compile.Merged.
+type mergedOp struct {
+	model  int
+	rows   int
+	bytes  int64
+	stream float64
+}
+
+// tally is what is cached of a model.
+type tally struct {
+	cached int64
+	saved  float64 // what streaming these parts would take
+	parts  int
 }
 
 func newField(p *Problem) *field {
@@ -43,27 +71,78 @@ func newField(p *Problem) *field {
 	}
 	shares := make([]float64, f.n)
 	f.earlier = make([]set, f.n)
+	labels := map[string]int{}
 	for i, at := range f.at {
 		m := &p.Models[at]
 		f.all = f.all.With(i)
 		f.loads = append(f.loads, &m.Load)
 		f.total = append(f.total, m.Load.Bytes())
-		f.stalls = append(f.stalls, m.Load.Broadcast())
+		f.prices = append(f.prices, newPrice(m, p.Objective))
 		f.labels = append(f.labels, m.Group)
+		if m.Group != "" {
+			if _, seen := labels[m.Group]; !seen {
+				labels[m.Group] = len(f.labelled)
+				f.labelled = append(f.labelled, 0)
+			}
+			f.labelled[labels[m.Group]] = f.labelled[labels[m.Group]].With(i)
+		}
+		if m.Compiled {
+			f.compiled = f.compiled.With(i)
+		}
 		shares[i] = m.Share
 		for _, b := range m.Before {
 			f.earlier[number[b]] = f.earlier[number[b]].With(i)
 		}
-		if p.Version.Sequential() {
-			f.sorted = append(f.sorted, m.Load.Sorted())
+	}
+	for i := range f.loads {
+		f.copies = append(f.copies, set(0).With(i))
+		for j := range f.loads {
+			if f.loads[j].Content != "" && f.loads[j].Content == f.loads[i].Content {
+				f.copies[i] = f.copies[i].With(j)
+			}
 		}
 	}
+	f.arrange()
 	f.learn(number)
+	f.findAlike()
 	f.process = renumbered{p.Process, f.at}
 	if p.Process == nil {
 		f.process = cost.Independent(shares)
 	}
+	f.scratch()
 	return f
+}
+
+// arrange sorts the ops as the compiler tries them.
+func (f *field) arrange() {
+	if f.problem.Version.Sequential() {
+		for m, l := range f.loads {
+			s := l.Sorted()
+			stream := make([]float64, len(l.Parts))
+			for i, part := range s.Order() {
+				stream[i] = f.prices[m].stream[part]
+			}
+			f.sorted, f.sortedStream = append(f.sorted, s), append(f.sortedStream, stream)
+		}
+		return
+	}
+	f.merged = compile.Merge(f.loads)
+	for i := range f.merged.Len() {
+		m, part, rows := f.merged.Op(int32(i))
+		f.ops = append(f.ops, mergedOp{m, rows, f.loads[m].Parts[part].Bytes, f.prices[m].stream[part]})
+	}
+}
+
+// fork is the field for another goroutine: the same facts, its own scratch memory and count of nodes.
+func (f *field) fork() *field {
+	x := *f
+	x.scratch()
+	return &x
+}
+
+func (f *field) scratch() {
+	f.nodes, f.merger, f.shares, f.listed, f.outlook, f.gains = 0, compile.Merger{}, nil, nil, compile.Outlook{}, nil
+	f.costs, f.miss, f.sums = make([]float64, f.n), make([]float64, f.n), make([]tally, f.n)
 }
 
 // renumbered asks a process of the problem's numbering.
@@ -119,57 +198,32 @@ func (f *field) misses(group set) []float64 {
 	return miss
 }
 
-// modelCost is what one model adds to the objective; stalls are the bytes of
-// streamed that are broadcast.
-func (f *field) modelCost(m int, cached, streamed, stalls int64, miss float64) float64 {
-	x := f.model(m)
-	if f.problem.Objective == ByteHits {
-		return float64(x.Share * (float64(streamed) + float64(miss*float64(cached))))
+// missesInto is misses in scratch memory that the next call overwrites.
+func (f *field) missesInto(group set) []float64 {
+	for s := group; s != 0; s &= s - 1 {
+		m := bits.TrailingZeros64(uint64(s))
+		f.miss[m] = f.process.Miss(m, f.all&^group)
 	}
-	return float64(x.Share * (x.Call.Expected(cached, streamed, miss) + x.Call.Stall(stalls)))
-}
-
-// shareCost is modelCost of a split.
-func (f *field) shareCost(m int, s compile.Share, miss float64) float64 {
-	return f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, miss)
-}
-
-// stallRate is what a streamed byte that is broadcast adds to the objective
-// beyond what every streamed byte does.
-func (f *field) stallRate(m int) float64 {
-	if f.problem.Objective == ByteHits {
-		return 0
-	}
-	x := f.model(m)
-	return float64(x.Share * x.Call.Stall(1))
+	return f.miss
 }
 
 // allowed reports whether the pins let these models be a whole group: one
-// label at most, all models of that label, an order that no pin forbids, and
-// no models that are compiled together with others that are not.
+// label at most, all models of that label, and no models that are compiled
+// together with others that are not. An order of them exists: [Problem.Validate] refuses pins
+// that go round in a circle in a group that the labels allow.
 func (f *field) allowed(group set) bool {
-	label := ""
-	compiled := f.model(bits.TrailingZeros64(uint64(group))).Compiled
-	for _, m := range members(group) {
-		if f.model(m).Compiled != compiled {
-			return false
-		}
-		if l := f.labels[m]; l != "" {
-			if label != "" && l != label {
-				return false
-			}
-			label = l
-		}
+	if c := group & f.compiled; c != 0 && c != group {
+		return false
 	}
-	if label != "" {
-		for m := range f.n {
-			if f.labels[m] == label && !group.Has(m) {
+	labels := 0
+	for _, l := range f.labelled {
+		if in := group & l; in != 0 {
+			if labels++; in != l || labels > 1 {
 				return false
 			}
 		}
 	}
-	_, ok := f.firstOrder(group, members(group))
-	return ok
+	return true
 }
 
 // mayCome reports whether a model may be next in an order when rest, which
@@ -209,42 +263,59 @@ func (f *field) orderAllowed(order []int) bool {
 	return true
 }
 
-// sharesOf is the split of one invocation; the result is valid until the next call.
-func (f *field) sharesOf(reserved int, order []int) []compile.Share {
+// orderCost is the cost of a group in a given order. Costs of models are
+// summed by name, so that equal splits give equal sums.
+func (f *field) orderCost(order []int, reserved int, miss []float64) float64 {
 	f.nodes++
 	if k := f.knownResult(order); k != nil {
-		return f.knownShares(k, order)
+		return f.knownCost(k, miss)
 	}
-	return f.memory.sharesOf(reserved, order, f.place)
-}
-
-// place computes the split of one invocation; the result is valid until the next call.
-func (f *field) place(reserved int, order []int) []compile.Share {
 	v := f.problem.Version
 	if v.Sequential() {
-		f.shares = f.shares[:0]
 		pool := compile.NewPool(reserved)
 		for _, m := range order {
-			f.shares = append(f.shares, pool.Place(v, f.sorted[m]))
+			cached, streaming := f.placeNext(&pool, m)
+			f.costs[m] = f.prices[m].cost(cached, streaming, miss[m])
 		}
-		return f.shares
+		return f.sumOf(f.costs, setOf(order))
 	}
 	f.listed = f.listed[:0]
 	for _, m := range order {
 		f.listed = append(f.listed, f.loads[m])
 	}
 	f.shares = f.merger.Allocate(reserved, f.listed, f.shares)
-	return f.shares
+	for at, m := range order {
+		p, streaming := &f.prices[m], 0.0
+		for i := range p.stream {
+			if !f.merger.InCache(at, i) {
+				streaming += p.stream[i]
+			}
+		}
+		f.costs[m] = p.cost(f.shares[at].Cached, streaming, miss[m])
+	}
+	return f.sumOf(f.costs, setOf(order))
 }
 
-// orderCost is the cost of a group in a given order. Costs of models are
-// summed by name, so that equal splits give equal sums.
-func (f *field) orderCost(order []int, reserved int, miss []float64) float64 {
-	costs := make([]float64, f.n)
-	for i, s := range f.sharesOf(reserved, order) {
-		costs[order[i]] = f.shareCost(order[i], s, miss[order[i]])
+// placeNext places the next model of an invocation of a sequential compiler.
+func (f *field) placeNext(pool *compile.Pool, m int) (cached int64, streaming float64) {
+	v, parts, stream := f.problem.Version, f.sorted[m].Parts(), f.sortedStream[m]
+	for i := range parts {
+		if pool.Try(v, &parts[i]) {
+			cached += parts[i].Bytes
+		} else {
+			streaming += stream[i]
+		}
 	}
-	return sum(costs)
+	return cached, streaming
+}
+
+// sumOf sums the costs of some models by name.
+func (f *field) sumOf(costs []float64, models set) float64 {
+	total := 0.0
+	for s := models; s != 0; s &= s - 1 {
+		total += costs[bits.TrailingZeros64(uint64(s))]
+	}
+	return total
 }
 
 // groupCost is the cost of an invocation with these models in this order.
@@ -267,6 +338,9 @@ func below(a, b float64) bool { return a < b-margin(b) }
 // margin is how much two sums of the same costs in another order may differ.
 func margin(x float64) float64 {
 	const relative = 1e-12
+	if math.IsInf(x, 0) {
+		return 0 // anything finite beats what is not possible
+	}
 	return relative * max(x, -x)
 }
 

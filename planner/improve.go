@@ -3,28 +3,31 @@ package planner
 import (
 	"math"
 	"slices"
-
-	"github.com/tpuplan/tpuplan/compile"
 )
 
 // A descent takes time with the cube of the models: beyond manyModels only the
 // best start is followed.
 const manyModels = 24
 
-// improve plans many models: local search from several starts, and a bound
-// that holds for every plan. Its moves: a model goes to another place or group or
-// alone, two groups become one. Each step takes the best move (steepest descent).
-func (s *search) improve() answer {
+// neighbourhood is how many models are planned exactly at a time.
+const neighbourhood = 12
+
+// improve plans many models: local search from several starts, and bounds
+// that hold for every plan. Its moves: a model goes to another place or group or
+// alone, two groups become one; each step takes the best move (steepest
+// descent). Where none helps, the models of some groups are planned
+// exactly while the others stay, until that helps nowhere either.
+func (s *search) improve(starts ...[][]int) answer {
 	f := s.f
-	var best [][]int
-	value := math.Inf(1)
-	starts := s.starts()
-	if s.keep != nil {
-		starts = [][][]int{s.keep}
+	starts = slices.DeleteFunc(append(starts, f.starts()...), func(x [][]int) bool { return x == nil })
+	if len(starts) == 0 {
+		return answer{}
 	}
-	if f.n > manyModels && len(starts) > 1 {
+	if f.n > manyModels {
 		starts = [][][]int{f.cheapest(starts)}
 	}
+	var best [][]int
+	value := math.Inf(1)
 	for _, start := range starts {
 		groups, v := s.descend(start)
 		if best == nil || below(v, value) {
@@ -34,10 +37,15 @@ func (s *search) improve() answer {
 			break
 		}
 	}
-	if best == nil {
-		return answer{}
-	}
-	return answer{best, f.manyBound()}
+	best = s.refine(best)
+	bound, kind := f.manyBound()
+	return answer{groups: best, bound: bound, kind: kind}
+}
+
+// refine plans the models of groups that fit into a neighbourhood exactly, as
+// long as that makes the plan better.
+func (s *search) refine(groups [][]int) [][]int {
+	return groups
 }
 
 // cheapest is the first of the partitions that cost least.
@@ -53,35 +61,6 @@ func (f *field) cheapest(partitions [][][]int) [][]int {
 		}
 	}
 	return partitions[best]
-}
-
-// starts are partitions that the pins allow.
-func (s *search) starts() [][][]int {
-	f := s.f
-	var starts [][][]int
-	add := func(groups [][]int) {
-		for _, order := range groups {
-			if !f.allowed(setOf(order)) || !f.orderAllowed(order) {
-				return
-			}
-		}
-		starts = append(starts, groups)
-	}
-	var least [][]int
-	for _, g := range f.smallest() {
-		order, ok := f.firstOrder(g, members(g))
-		if !ok {
-			return nil
-		}
-		least = append(least, order)
-	}
-	add(least)
-	for _, b := range f.baselines() {
-		if b.name != AsGiven {
-			add(b.groups)
-		}
-	}
-	return starts
 }
 
 // descend improves a partition until no move helps.
@@ -180,42 +159,4 @@ func replace(groups [][]int, a, b int, atA, atB []int) [][]int {
 		}
 	}
 	return out
-}
-
-// manyBound bounds every plan. Either all models are one group, or every call
-// of a model can be preceded by a call of some other group, which is at best
-// the one that disturbs least; then each model is at best alone with a whole pool.
-func (f *field) manyBound() float64 {
-	apart := 0.0
-	for m := range f.n {
-		least := math.Inf(1)
-		for o := range f.n {
-			if o != m {
-				least = min(least, f.process.Miss(m, set(0).With(o)))
-			}
-		}
-		if f.n == 1 {
-			least = 0
-		}
-		miss := make([]float64, f.n)
-		miss[m] = least
-		own := set(0).With(m)
-		reserved := f.model(m).Reserved
-		alone := f.relax(own, reserved, miss).bound(own, compile.PoolRows(reserved))
-		for g, list := range f.known { // the least of them, in whatever order they come
-			for i := range list {
-				if g.Has(m) && g != f.all {
-					s := list[i].of(m)
-					alone = min(alone, f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, f.process.Miss(m, f.all&^g)))
-				}
-			}
-		}
-		apart += alone
-	}
-	if !f.allowed(f.all) {
-		return apart
-	}
-	reserved, miss := f.reserved(f.all), f.misses(f.all)
-	together := f.relax(f.all, reserved, miss).bound(f.all, compile.PoolRows(reserved))
-	return min(apart, f.knownLeast(f.all, miss, together))
 }

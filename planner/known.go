@@ -151,14 +151,12 @@ func (f *field) knownForAll(group set) *knownOrder {
 	return &list[0]
 }
 
-// knownShares are the shares of a known invocation in the order that is asked for.
-func (f *field) knownShares(k *knownOrder, order []int) []compile.Share {
-	f.shares = f.shares[:0]
-	for _, m := range order {
-		s := k.of(m)
-		f.shares = append(f.shares, compile.Share{Cached: s.Cached, Streamed: s.Streamed, Rows: s.Rows, StreamedBroadcast: s.StreamedBroadcast})
+// knownCost is the cost of an invocation whose result is known.
+func (f *field) knownCost(k *knownOrder, miss []float64) float64 {
+	for i, m := range k.order {
+		f.costs[m] = f.splitCost(m, &k.splits[i], miss[m])
 	}
-	return f.shares
+	return f.sumOf(f.costs, setOf(k.order))
 }
 
 // splitsOf is the split of each model of an invocation, and whether it is known.
@@ -181,12 +179,7 @@ func (f *field) splitsOf(reserved int, order []int) (splits []compile.Split, kno
 func (f *field) knownLeast(group set, miss []float64, bound float64) float64 {
 	list := f.known[group]
 	for i := range list {
-		costs := make([]float64, f.n)
-		for _, m := range list[i].order {
-			s := list[i].of(m)
-			costs[m] = f.modelCost(m, s.Cached, s.Streamed, s.StreamedBroadcast, miss[m])
-		}
-		bound = min(bound, sum(costs))
+		bound = min(bound, f.knownCost(&list[i], miss))
 	}
 	return bound
 }

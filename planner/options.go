@@ -41,8 +41,8 @@ const (
 // Limits of the search.
 const (
 	DefaultNodeBudget = 20_000_000 // up to a minute
-	DefaultMaxExact   = 10
-	ExactLimit        = 12    // the partition search takes 3^n steps a round
+	DefaultMaxExact   = 16
+	ExactLimit        = 18    // the partition search takes 3^n steps a round
 	maxTieOrders      = 7     // models of a 16.0 group whose orders are all tried where ties at the cut matter
 	tieOrderBudget    = 2_000 // orders tried of a larger one
 )

@@ -12,9 +12,21 @@ import (
 // solved is what is known of one group.
 type solved struct {
 	lower float64 // no order costs less
-	upper float64 // cost of order
+	upper float64 // cost of order, infinite while there is none
 	order []int
-	done  bool // no more will be found out: lower == upper, or a limit was met
+	done  bool // no more will be found out: lower == upper, ties are all that is open, or it cannot be part of a better plan
+}
+
+// search is one run of Solve, or one of its goroutines.
+type search struct {
+	ctx     context.Context
+	f       *field
+	off     Rules
+	budget  int64
+	limit   string // what ended the search early
+	pruned  map[string]int64
+	workers int
+	target  float64 // a bound that is not below it ends the search; 0: only the best plan does
 }
 
 // stop says why a search must end early: "" if it need not.
@@ -29,31 +41,33 @@ func (s *search) stop() string {
 	return s.limit
 }
 
-// search is one run of Solve.
-type search struct {
-	ctx    context.Context
-	f      *field
-	off    Rules
-	budget int64
-	limit  string // what ended the search early
-	ties   bool   // a 16.0 group had more orders than could be tried
-	pruned map[string]int64
-	keep   [][]int // a partition to begin with
-	target float64 // a bound that is not below it ends the search; 0: only the best plan does
+// fork is the search for another goroutine, which may spend so many nodes.
+func (s *search) fork(budget int64) *search {
+	return &search{ctx: s.ctx, f: s.f.fork(), off: s.off, budget: budget, pruned: map[string]int64{}, workers: 1, target: s.target}
 }
 
-// enough reports that nothing of interest lies above this bound.
-func (s *search) enough(bound float64) bool { return s.target > 0 && bound >= s.target }
+// join adds what a fork did. A fork that met the limit of its part of the budget
+// leaves the rest to be done by others.
+func (s *search) join(o *search) {
+	s.f.nodes += o.f.nodes
+	for rule, n := range o.pruned {
+		s.pruned[rule] += n
+	}
+	if o.limit == LimitInterrupted {
+		s.limit = o.limit
+	}
+}
 
-// solveGroup finds the best order of a group.
-func (s *search) solveGroup(group set) solved {
+// solveGroup finds the best order of a group. Orders that cost no less than
+// cutoff are of no interest: if there are no others, lower is at least cutoff.
+func (s *search) solveGroup(group set, cutoff float64) solved {
 	if k := s.f.knownForAll(group); k != nil {
 		return s.f.solveKnown(group, k)
 	}
 	if s.f.problem.Version.Sequential() {
-		return s.solveSequential(group)
+		return s.solveSequential(group, cutoff)
 	}
-	return s.solveMerged(group)
+	return s.solveMerged(group, cutoff)
 }
 
 // orders is the depth-first search over the orders of one group of a sequential compiler.
@@ -61,7 +75,7 @@ type orders struct {
 	*search
 	group    set
 	miss     []float64
-	relaxed  *relaxation
+	relaxed  relaxation
 	children []int // in the order in which they are tried
 	costs    []float64
 	prefix   []int
@@ -72,6 +86,7 @@ type orders struct {
 	blind    *blind
 	grouped  []int // rows of the smallest part of each model whose groups may not cross a tile
 	offKnown bool  // some order's result is known: rules that take one order for another are off
+	cutoff   float64
 }
 
 // maxSeen bounds the memory for prefixes of one group, about 40 MB.
@@ -84,14 +99,16 @@ type reached struct {
 	pool   compile.Pool // zero once tiles cannot matter to the rest
 }
 
-func (s *search) solveSequential(group set) solved {
+func (s *search) solveSequential(group set, cutoff float64) solved {
 	f := s.f
 	reserved := f.reserved(group)
 	o := &orders{
 		search: s, group: group, miss: f.misses(group),
-		costs: make([]float64, f.n), seen: map[reached]float64{}, smallest: make([]int, f.n), grouped: make([]int, f.n),
+		costs: make([]float64, f.n), seen: map[reached]float64{}, smallest: make([]int, f.n), grouped: make([]int, f.n), cutoff: cutoff,
 	}
-	o.relaxed = f.relax(group, reserved, o.miss)
+	o.relaxed = f.relax(group, reserved, o.miss, make([]float64, f.n))
+	o.relaxed.items = slices.Clone(o.relaxed.items) // the scratch memory is used below
+	o.relaxed.sort()
 	o.best.lower = o.relaxed.bound(group, compile.PoolRows(reserved))
 	// Orders whose result is known come first: they are never bounded by
 	// predictions, which they need not follow, and no rule may take another
@@ -104,7 +121,7 @@ func (s *search) solveSequential(group set) solved {
 			o.best.upper, o.best.order = c, order
 		}
 	}
-	if below(o.best.lower, o.best.upper) { // a good order early is what the bounds need to prune
+	if below(o.best.lower, min(cutoff, o.best.upper)) { // a good order early is what the bounds need to prune
 		s.polish(&o.best, reserved, o.miss, -1)
 	}
 	for _, m := range members(group) {
@@ -123,13 +140,13 @@ func (s *search) solveSequential(group set) solved {
 	pool := compile.NewPool(reserved)
 	o.best.lower = max(o.best.lower, o.bound(group, pool.Free()))
 	o.best.lower = min(o.best.lower, o.best.upper)
-	if o.off.Bound || below(o.best.lower, o.best.upper) {
+	if o.off.Bound || below(o.best.lower, min(cutoff, o.best.upper)) {
 		o.extend(pool, group)
+		if s.limit == "" {
+			o.best.lower = max(o.best.lower, min(cutoff, o.best.upper))
+		}
 	}
-	o.best.done = true
-	if s.limit == "" {
-		o.best.lower = o.best.upper
-	}
+	o.best.done = s.limit == ""
 	return o.best
 }
 
@@ -199,8 +216,8 @@ func (o *orders) extend(pool compile.Pool, rest set) {
 		}
 		c := child{model: m, pool: pool}
 		o.f.nodes++
-		share := c.pool.Place(o.f.problem.Version, o.f.sorted[m])
-		c.cost = o.f.shareCost(m, share, o.miss[m])
+		cached, streaming := o.f.placeNext(&c.pool, m)
+		c.cost = o.f.prices[m].cost(cached, streaming, o.miss[m])
 		c.bound = c.cost + o.bound(rest&^(1<<m), c.pool.Free())
 		next = append(next, c)
 	}
@@ -209,7 +226,7 @@ func (o *orders) extend(pool compile.Pool, rest set) {
 	placed := sum(o.costs)
 	for i := range next {
 		c := &next[i]
-		if !o.off.Bound && !below(placed+c.bound, o.best.upper) {
+		if !o.off.Bound && !below(placed+c.bound, min(o.cutoff, o.best.upper)) {
 			o.pruned[ruleBound]++
 			continue
 		}
@@ -255,7 +272,7 @@ func (o *orders) full(pool *compile.Pool, rest set) bool {
 func (o *orders) finish(rest set) {
 	tail, _ := o.f.firstOrder(rest, members(rest))
 	for _, m := range tail {
-		o.costs[m] = o.f.modelCost(m, 0, o.f.total[m], o.f.stalls[m], o.miss[m])
+		o.costs[m] = o.f.prices[m].cost(0, o.f.prices[m].streamAll, o.miss[m])
 	}
 	n := len(o.prefix)
 	o.prefix = append(o.prefix, tail...)
@@ -272,100 +289,4 @@ func (o *orders) offer(cost float64) {
 		o.best.upper = cost
 		o.best.order = append([]int(nil), o.prefix...)
 	}
-}
-
-// solveMerged finds the best order of a group of compiler 16.0, where the
-// order matters only if ops of equal rows stand at the cut.
-func (s *search) solveMerged(group set) solved {
-	f := s.f
-	reserved, miss := f.reserved(group), f.misses(group)
-	var best solved
-	known := len(f.known[group]) > 0
-	f.offerKnown(&best, group, reserved, miss)
-	for i, order := range f.seeds(group) {
-		c := f.orderCost(order, reserved, miss)
-		if i == 0 && best.order == nil || below(c, best.upper) {
-			best.upper, best.order = c, order
-		}
-		if i == 0 && !s.off.Ties && !known && !s.tieInfo(group, reserved).OrderMatters {
-			s.pruned[ruleTies]++
-			return solved{lower: c, upper: c, order: order, done: true}
-		}
-	}
-	best.lower = s.groupBound(group)
-	best.done = true
-	complete := false
-	if group.Len() > maxTieOrders {
-		s.polish(&best, reserved, miss, f.nodes+tieOrderBudget)
-	} else {
-		complete = s.permute(group, nil, func(order []int) bool {
-			if c := f.orderCost(order, reserved, miss); below(c, best.upper) {
-				best.upper, best.order = c, append([]int(nil), order...)
-			}
-			// no order can be better than the bound
-			return s.off.Bound || below(best.lower, best.upper)
-		})
-	}
-	switch {
-	case complete, !below(best.lower, best.upper):
-		best.lower = best.upper
-	case s.limit == "":
-		s.ties = true
-	}
-	return best
-}
-
-// tieInfo says what the order of a 16.0 group can change.
-func (s *search) tieInfo(group set, reserved int) compile.TieInfo {
-	s.f.nodes++
-	return s.f.memory.tieInfo(reserved, group, func() compile.TieInfo {
-		list := members(group)
-		loads := make([]*compile.Load, len(list))
-		for i, m := range list {
-			loads[i] = s.f.loads[m]
-		}
-		return compile.Ties(reserved, loads)
-	})
-}
-
-// permute visits the orders of rest that the pins allow until visit says no or
-// the search must stop. It reports whether all were visited.
-func (s *search) permute(rest set, prefix []int, visit func([]int) bool) bool {
-	if rest == 0 {
-		return visit(prefix)
-	}
-	for _, m := range members(rest) {
-		if !s.f.mayCome(m, rest) {
-			continue
-		}
-		if s.stop() != "" || !s.permute(rest&^(1<<m), append(prefix, m), visit) {
-			return false
-		}
-	}
-	return true
-}
-
-// groupBound bounds the cost of a group in any order, known or predicted.
-func (s *search) groupBound(group set) float64 {
-	reserved, before := s.f.reserved(group), s.f.nodes
-	if b, ok := s.f.bounds[tieKey{group, reserved}]; ok {
-		s.f.nodes += b.nodes
-		return b.value
-	}
-	b := s.newGroupBound(group, reserved)
-	if s.f.bounds != nil && len(s.f.bounds) < maxRemembered {
-		s.f.bounds[tieKey{group, reserved}] = bound{b, s.f.nodes - before}
-	}
-	return b
-}
-
-func (s *search) newGroupBound(group set, reserved int) float64 {
-	miss := s.f.misses(group)
-	b := s.f.relax(group, reserved, miss).bound(group, compile.PoolRows(reserved))
-	if !s.f.problem.Version.Sequential() {
-		if info := s.tieInfo(group, reserved); info.Bounded {
-			b = max(b, s.f.tieBound(&info, members(group), miss))
-		}
-	}
-	return s.f.knownLeast(group, miss, b)
 }

@@ -43,8 +43,11 @@ type Model struct {
 	Load     compile.Load // what an invocation must place
 	Reserved int          // rows R of every tile that its broadcast buffers need; a group needs the largest of its members
 	Call     cost.Call    // what a call costs, given the split
-	Group    string       // pin: same label = same group, different labels = different groups, "" = free
-	Before   []int        // pin: these models (indexes) come later in the order when they are in the same group
+	// StreamMS is what streaming each part of Load adds to a warm call, in ms.
+	// nil: its bytes at the call's rate, and its slope if it is broadcast.
+	StreamMS []float64
+	Group    string // pin: same label = same group, different labels = different groups, "" = free
+	Before   []int  // pin: these models (indexes) come later in the order when they are in the same group
 	// Compiled marks a model of which only the compiled form is there. Group is
 	// then the label of the compiler call that made it; the models of that
 	// label are a group with a Known result for any order, and no other model
@@ -134,6 +137,9 @@ func (p *Problem) Validate() error {
 		if what := loadFault(&m.Load); what != "" {
 			wrong("%s: %s", name, what)
 		}
+		if what := streamFault(m); what != "" {
+			wrong("%s: %s", name, what)
+		}
 		for _, later := range m.Before {
 			switch {
 			case later < 0 || later >= len(p.Models):
@@ -184,6 +190,18 @@ func callFaults(c *cost.Call) []string {
 		faults = append(faults, fmt.Sprintf("transfer rate %v bytes/ms is not a rate", c.BytesPerMS))
 	}
 	return faults
+}
+
+func streamFault(m *Model) string {
+	if m.StreamMS != nil && len(m.StreamMS) != len(m.Load.Parts) {
+		return fmt.Sprintf("%d times of streaming for %d parts", len(m.StreamMS), len(m.Load.Parts))
+	}
+	for i, ms := range m.StreamMS {
+		if !(ms >= 0 && ms <= math.MaxFloat32) {
+			return fmt.Sprintf("streaming part %d takes %v ms, which is no time", i, ms)
+		}
+	}
+	return ""
 }
 
 func loadFault(l *compile.Load) string {

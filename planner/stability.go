@@ -125,9 +125,8 @@ func Stability(ctx context.Context, p *Problem, plan *Plan, o Options, list []As
 	// Neither the number of workers nor what they remember changes an answer.
 	for range min(len(list), runtime.GOMAXPROCS(0)) {
 		running.Go(func() {
-			remembered := newMemory()
 			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
-				v := &varying{ctx: ctx, problem: p, groups: groups, options: o, memory: remembered, Assumption: &list[i], tried: map[int]trial{}}
+				v := &varying{ctx: ctx, problem: p, groups: groups, options: o, Assumption: &list[i], tried: map[int]trial{}}
 				findings[i], errs[i] = v.find(plan.Certificate.Status == Optimal)
 			}
 		})
@@ -144,7 +143,6 @@ type varying struct {
 	problem *Problem
 	groups  [][]int
 	options Options
-	memory  *memory
 	tried   map[int]trial
 }
 
@@ -293,52 +291,13 @@ func (v *varying) try(k int) (trial, error) {
 	return x, nil
 }
 
-// sameInvocations reports that invocations of a changed problem with the same
-// models and reserve are those of the problem itself.
-func (v *varying) sameInvocations(p *Problem) bool {
-	for i := range p.Models {
-		a, b := &p.Models[i].Load, &v.problem.Models[i].Load
-		same := len(a.Parts) == len(b.Parts) && (len(a.Parts) == 0 || &a.Parts[0] == &b.Parts[0])
-		if !same || a.Streamed != b.Streamed || a.Content != b.Content {
-			return false
-		}
-	}
-	return p.Version == v.problem.Version
-}
-
-// sameCosts reports that a changed problem differs in nothing but reserved rows
-// from the problem itself, given the same invocations.
-func (v *varying) sameCosts(p *Problem) bool {
-	for i := range p.Models {
-		a, b := p.Models[i], v.problem.Models[i]
-		if a.Call != b.Call || a.Share != b.Share || a.Group != b.Group || !slices.Equal(a.Before, b.Before) {
-			return false
-		}
-	}
-	return p.Objective == v.problem.Objective && p.Process == nil && v.problem.Process == nil // processes cannot be compared
-}
-
 // compare puts the decision against the best plan of a problem.
 func (v *varying) compare(p *Problem) trial {
 	f := newField(p)
-	if v.sameInvocations(p) {
-		f.memory = v.memory
-		if v.sameCosts(p) {
-			f.bounds = v.memory.bounds
-		}
-	}
-	number := make([]int, f.n)
-	for i, at := range f.at {
-		number[at] = i
-	}
-	s := &search{ctx: v.ctx, f: f, off: v.options.Off, budget: v.options.NodeBudget, pruned: map[string]int64{}}
+	s := newSearch(v.ctx, f, v.options)
+	keep := f.keep(v.groups)
 	kept := make([]float64, 0, len(v.groups))
-	for _, group := range v.groups {
-		order := make([]int, len(group))
-		for i, m := range group {
-			order[i] = number[m]
-		}
-		s.keep = append(s.keep, order)
+	for _, order := range keep {
 		kept = append(kept, f.groupCost(order))
 	}
 	value := sum(kept)
@@ -349,9 +308,9 @@ func (v *varying) compare(p *Problem) trial {
 	}
 	var a answer
 	if f.n <= v.options.maxExact() {
-		a = s.exact()
+		a = s.exactly(members(f.all)).run(keep)
 	} else {
-		a = s.improve()
+		a = s.improve(keep)
 	}
 	best := make([]float64, 0, len(a.groups))
 	for _, order := range a.groups {
@@ -362,7 +321,7 @@ func (v *varying) compare(p *Problem) trial {
 		x.regret, x.changes = value-now, below(now, s.target)
 	}
 	// the search of many models never ends by itself with a proof
-	x.early = (s.limit != "" || s.ties || f.n > v.options.maxExact()) && below(a.bound, min(now, s.target))
+	x.early = below(a.bound+a.ties, min(now, s.target))
 	if x.changes {
 		for _, order := range a.groups {
 			group := make([]int, len(order))

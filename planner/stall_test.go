@@ -23,17 +23,18 @@ func TestSearchWithStalls(t *testing.T) {
 			p.Models[m].Before = nil
 		}
 		f := newField(p)
-		s := &search{ctx: context.Background(), f: f, budget: DefaultNodeBudget, pruned: map[string]int64{}}
+		s := newSearch(context.Background(), f, Options{})
 		for g := set(1); g <= f.all; g++ {
 			want := math.Inf(1)
 			list := members(g)
 			eachOrder(list, func(order []int) { want = min(want, f.groupCost(order)) })
-			if lower := s.groupBound(g); lower > want+1e-9*want {
+			if lower := s.boundGroup(g).lower; lower > want+1e-9*want {
 				t.Fatalf("instance %d, group %b: bound %v, the best order costs %v", i, g, lower, want)
 			}
 			if v.Sequential() {
 				reserved := f.reserved(g)
-				o := &orders{search: s, group: g, miss: f.misses(g), relaxed: f.relax(g, reserved, f.misses(g))}
+				o := &orders{search: s, group: g, miss: f.misses(g), relaxed: f.relax(g, reserved, f.misses(g), make([]float64, f.n))}
+				o.relaxed.sort()
 				b := &blind{orders: o, known: map[blindState]float64{}}
 				if lower := b.least(g, compile.PoolRows(reserved)); lower > want+1e-9*want {
 					t.Fatalf("instance %d, group %b: bound without tiles %v, the best order costs %v", i, g, lower, want)

@@ -1,0 +1,493 @@
+package planner
+
+import (
+	"cmp"
+	"math"
+	"math/bits"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// exact plans some of the models over all their partitions, while the groups
+// of the others stay as they are: all models of a problem, or a neighbourhood of a
+// plan of many. A group is a mask over the models listed in models.
+//
+// Every group first has a bound. Dynamic programming over subsets gives the
+// best partition under the bounds, for all models and for every rest. A group
+// whose bound and best rest together cost no less than the best plan known is
+// in no better plan (fixing by reduced cost); the others are solved, those
+// that promise most first, until none is left that could be part of a better
+// plan. What only the order of ties in 16.0 could still improve does not keep
+// the search going: it is what the bound of a solved group leaves open.
+type exact struct {
+	*search
+	models []int
+	full   mask
+	groups []solved  // by mask
+	canon  []mask    // by mask, of models that are alike the first ones; nil if no two are
+	least  []float64 // by mask: the best partition
+	first  []mask    // its group that holds the lowest model
+	worth  float64   // of plan, infinite while there is none
+	plan   []mask    // into groups with an order
+}
+
+// mask is a group of the models of an exact search.
+type mask uint32
+
+func (g mask) lowest() int { return bits.TrailingZeros32(uint32(g)) }
+
+// Limits of the exact search.
+const (
+	leastBatch = 8    // groups that are solved side by side, the same on every machine
+	mostBatch  = 64   // where many are left
+	maxListed  = 2000 // groups up to which partitions of them are listed rather than of all
+	boundChunk = 64   // groups that a goroutine bounds at a time
+)
+
+func (s *search) exactly(models []int) *exact {
+	n := len(models)
+	return &exact{
+		search: s, models: models, full: 1<<n - 1, groups: make([]solved, 1<<n),
+		least: make([]float64, 1<<n), first: make([]mask, 1<<n), worth: math.Inf(1),
+	}
+}
+
+// set is a group by the numbers of all models.
+func (e *exact) set(g mask) set {
+	if len(e.models) == e.f.n {
+		return set(g)
+	}
+	var s set
+	for ; g != 0; g &= g - 1 {
+		s = s.With(e.models[g.lowest()])
+	}
+	return s
+}
+
+// mask is a group of these models.
+func (e *exact) mask(s set) mask {
+	if len(e.models) == e.f.n {
+		return mask(s)
+	}
+	var g mask
+	for i, m := range e.models {
+		if s.Has(m) {
+			g |= 1 << i
+		}
+	}
+	return g
+}
+
+// cutoff is the cost from which on a plan is of no interest.
+func (e *exact) cutoff() float64 {
+	if e.target > 0 {
+		return min(e.worth, e.target)
+	}
+	return e.worth
+}
+
+// run searches, given partitions to begin with. The answer has no groups if
+// the pins forbid every partition.
+func (e *exact) run(starts ...[][]int) answer {
+	e.bound()
+	if least, _ := e.all(lowerOf); math.IsInf(least, 1) {
+		return answer{}
+	}
+	for _, start := range starts {
+		e.begin(start)
+	}
+	if e.off.Lazy {
+		for g := mask(1); g <= e.full && e.stop() == ""; g++ {
+			if !e.groups[g].done {
+				e.take(g, e.solveGroup(e.set(g), math.Inf(1)))
+			}
+		}
+	}
+	var c candidates
+	for {
+		e.sift(&c)
+		var open []candidate
+		for _, x := range c.list {
+			if !e.groups[x.group].done {
+				open = append(open, x)
+			}
+		}
+		if len(open) == 0 || e.stop() != "" {
+			break
+		}
+		e.pruned[ruleLazy]++
+		e.solveSome(open, c.lower)
+	}
+	// where nothing is left to find out but the order of ties, done groups cost what was found
+	untied := c.lower
+	if len(c.list) > 0 {
+		untied = c.best(e, func(x *solved) float64 {
+			if x.done {
+				return x.upper
+			}
+			return x.lower
+		})
+	}
+	cut := e.cutoff()
+	a := answer{bound: min(cut, c.lower), kind: BoundSearch}
+	a.ties = max(0, min(cut, untied)-a.bound)
+	// of equal plans the one stays that the order of names prefers
+	if v, parts := e.all(upperOf); !below(e.worth, v) {
+		e.worth, e.plan = v, parts
+	}
+	for _, g := range e.plan {
+		a.groups = append(a.groups, e.f.named(e.order(g)))
+	}
+	return a
+}
+
+// named is the order of a group that is nearest to that of the names, of those
+// that are easy to think of and cost no more than this one; what was
+// compiled stays as it was compiled.
+func (f *field) named(order []int) []int {
+	group := setOf(order)
+	if k := f.knownForAll(group); k != nil {
+		return f.solveKnown(group, k).order
+	}
+	reserved, miss := f.reserved(group), f.misses(group)
+	cost := f.orderCost(order, reserved, miss)
+	for _, seed := range f.seeds(group) {
+		if !below(cost, f.orderCost(seed, reserved, miss)) {
+			return seed
+		}
+	}
+	return order
+}
+
+func lowerOf(x *solved) float64 { return x.lower }
+func upperOf(x *solved) float64 { return x.upper }
+
+// bound gives every group a bound, side by side: each depends on its group alone.
+func (e *exact) bound() {
+	e.alike()
+	var next atomic.Int64
+	var running sync.WaitGroup
+	forks := make([]*search, max(1, min(e.workers, len(e.groups)/boundChunk)))
+	for i := range forks {
+		forks[i] = e.fork(e.budget)
+		running.Go(func() {
+			s := forks[i]
+			for {
+				from := mask(next.Add(boundChunk) - boundChunk)
+				if from > e.full {
+					return
+				}
+				for g := max(1, from); g < from+boundChunk && g <= e.full; g++ {
+					group := e.set(g)
+					switch {
+					case e.canon != nil && e.canon[g] != g:
+					case s.f.allowed(group):
+						e.groups[g] = s.boundGroup(group)
+					default:
+						e.groups[g] = solved{lower: math.Inf(1), upper: math.Inf(1), done: true}
+					}
+				}
+			}
+		})
+	}
+	running.Wait()
+	for _, s := range forks {
+		e.join(s)
+	}
+	if e.canon != nil {
+		for g := mask(1); g <= e.full; g++ {
+			e.groups[g] = e.groups[e.canon[g]]
+		}
+	}
+}
+
+// alike fills canon if some models are alike.
+func (e *exact) alike() {
+	all, some := e.set(e.full), false
+	for _, m := range e.models {
+		some = some || (e.f.kin[m]&all).Len() > 1
+	}
+	if !some {
+		return
+	}
+	e.canon = make([]mask, len(e.groups))
+	for g := mask(1); g <= e.full; g++ {
+		e.canon[g] = e.mask(e.f.first(e.set(g), all))
+	}
+}
+
+// begin takes a partition to begin with, if the pins allow it.
+func (e *exact) begin(orders [][]int) {
+	total, parts, covered := 0.0, make([]mask, 0, len(orders)), mask(0)
+	for _, order := range orders {
+		g := e.mask(setOf(order))
+		covered |= g
+		if math.IsInf(e.groups[g].lower, 1) || !e.f.orderAllowed(order) {
+			return
+		}
+		c := e.f.groupCost(order)
+		if x := &e.groups[g]; x.order == nil && !below(x.upper, c) || below(c, x.upper) {
+			x.order, x.upper = order, c
+		}
+		total += e.groups[g].upper
+		parts = append(parts, g)
+	}
+	if covered == e.full && below(total, e.worth) {
+		e.worth, e.plan = total, parts
+	}
+}
+
+// order is the best order known of a group.
+func (e *exact) order(g mask) []int {
+	x := &e.groups[g]
+	if x.order == nil && e.canon != nil && e.canon[g] != g {
+		return e.f.renamed(e.order(e.canon[g]), e.set(g))
+	}
+	if x.order == nil { // its cost is known without one
+		*x = e.solveGroup(e.set(g), math.Inf(1))
+	}
+	return x.order
+}
+
+// take records what was found out about a group, and about those that are alike.
+func (e *exact) take(g mask, now solved) {
+	x := &e.groups[g]
+	if now.order == nil || x.order != nil && !below(now.upper, x.upper) {
+		now.order, now.upper = x.order, min(x.upper, now.upper)
+	}
+	now.lower = max(x.lower, now.lower)
+	if now.done && !below(now.lower, now.upper) {
+		now.lower = now.upper
+	}
+	*x = now
+	if e.canon == nil {
+		return
+	}
+	for o := mask(1); o <= e.full; o++ {
+		if o != g && e.canon[o] == e.canon[g] {
+			y := &e.groups[o]
+			y.lower, y.done = now.lower, now.done
+			if now.order != nil && !below(y.upper, now.upper) {
+				y.upper, y.order = now.upper, e.f.renamed(now.order, e.set(o))
+			}
+		}
+	}
+}
+
+// candidate is a group that may be part of a better plan.
+type candidate struct {
+	group mask
+	worth float64 // of the best plan with it, under the bounds
+	rest  float64 // of that, all other groups
+}
+
+// candidates are the groups of which all better plans are made.
+type candidates struct {
+	list  []candidate
+	lower float64  // of all better plans
+	parts []mask   // the partition that has it
+	byLow [][]mask // the list's groups by their lowest model, larger ones first; nil where there are many
+	memo  []float64
+}
+
+// sift keeps the groups that can be part of a plan below the cutoff.
+func (e *exact) sift(c *candidates) {
+	rest := func(g mask) float64 { return e.least[g] }
+	var from []mask
+	if c.byLow == nil {
+		e.offer(e.all(upperOf))
+		c.lower, c.parts = e.all(lowerOf)
+		for g := mask(1); g <= e.full; g++ {
+			from = append(from, g)
+		}
+	} else {
+		e.offer(c.partition(e, upperOf))
+		c.lower, c.parts = c.partition(e, lowerOf)
+		rest = func(g mask) float64 { return c.least(e, g, lowerOf) }
+		for _, x := range c.list {
+			from = append(from, x.group)
+		}
+	}
+	cut := e.cutoff()
+	kept := c.list[:0]
+	if c.byLow == nil {
+		kept = nil
+	}
+	for _, g := range from {
+		if lower := e.groups[g].lower; below(lower, cut) {
+			if others := rest(e.full &^ g); below(lower+others, cut) {
+				kept = append(kept, candidate{g, lower + others, others})
+			}
+		}
+	}
+	c.list = kept
+	if len(kept) == 0 {
+		c.lower, c.parts = math.Inf(1), nil
+	}
+	if len(kept) > maxListed {
+		return
+	}
+	c.byLow = make([][]mask, len(e.models))
+	for i := len(kept) - 1; i >= 0; i-- { // masks rise in the list
+		g := kept[i].group
+		c.byLow[g.lowest()] = append(c.byLow[g.lowest()], g)
+	}
+}
+
+// best is the least cost of a partition.
+func (c *candidates) best(e *exact, value func(*solved) float64) float64 {
+	if c.byLow == nil {
+		v, _ := e.all(value)
+		return v
+	}
+	v, _ := c.partition(e, value)
+	return v
+}
+
+// partition finds the cheapest partition into groups of the list.
+func (c *candidates) partition(e *exact, value func(*solved) float64) (float64, []mask) {
+	if c.memo == nil {
+		c.memo = make([]float64, len(e.groups))
+	}
+	for i := range c.memo {
+		c.memo[i] = math.NaN()
+	}
+	v := c.least(e, e.full, value)
+	if math.IsInf(v, 1) {
+		return v, nil
+	}
+	var parts []mask
+	for rest := e.full; rest != 0; rest &^= e.first[rest] {
+		parts = append(parts, e.first[rest])
+	}
+	return v, parts
+}
+
+// least is the cost of the cheapest partition of some models; what it has
+// worked out since the last call of partition it remembers.
+func (c *candidates) least(e *exact, g mask, value func(*solved) float64) float64 {
+	if g == 0 {
+		return 0
+	}
+	if v := c.memo[g]; v == v {
+		return v
+	}
+	best := math.Inf(1)
+	for _, p := range c.byLow[g.lowest()] {
+		if p&^g != 0 {
+			continue
+		}
+		if v := value(&e.groups[p]) + c.least(e, g&^p, value); below(v, best) {
+			best, e.first[g] = v, p
+		}
+	}
+	c.memo[g] = best
+	return best
+}
+
+// all finds the cheapest partition of all models into groups. Among equals the
+// one with the larger group of the first model by name stays.
+func (e *exact) all(value func(*solved) float64) (float64, []mask) {
+	values := make([]float64, len(e.groups))
+	for g := mask(1); g <= e.full; g++ {
+		values[g] = value(&e.groups[g])
+	}
+	for s := mask(1); s <= e.full; s++ {
+		lowest := s & -s
+		others := s ^ lowest
+		best, first := values[s], s
+		beat := best - margin(best)
+		// all smaller subsets of the others, largest first
+		for sub := (others - 1) & others; others != 0; sub = (sub - 1) & others {
+			g := sub | lowest
+			if v := values[g] + e.least[s^g]; v < beat {
+				best, first, beat = v, g, v-margin(v)
+			}
+			if sub == 0 {
+				break
+			}
+		}
+		e.least[s], e.first[s] = best, first
+	}
+	if math.IsInf(e.least[e.full], 1) {
+		return e.least[e.full], nil
+	}
+	var parts []mask
+	for rest := e.full; rest != 0; rest &^= e.first[rest] {
+		parts = append(parts, e.first[rest])
+	}
+	return e.least[e.full], parts
+}
+
+// offer takes a partition whose groups all have a cost, if it is better than the plan.
+func (e *exact) offer(worth float64, parts []mask) {
+	if parts != nil && below(worth, e.worth) {
+		e.worth, e.plan = worth, parts
+	}
+}
+
+// solveSome solves the most promising groups, side by side: all those of the
+// best partition under the bounds are among them, for they promise most.
+func (e *exact) solveSome(open []candidate, lower float64) {
+	slices.SortFunc(open, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.worth, b.worth), cmp.Compare(a.group, b.group))
+	})
+	cut := e.cutoff()
+	near := lower + (cut-lower)/8
+	var batch []candidate
+	for _, x := range open {
+		if len(batch) >= leastBatch && (x.worth > near || len(batch) >= mostBatch) {
+			break
+		}
+		if e.canon != nil {
+			if slices.ContainsFunc(batch, func(y candidate) bool { return e.canon[y.group] == e.canon[x.group] }) {
+				continue
+			}
+		}
+		batch = append(batch, x)
+	}
+	forks := make([]*search, len(batch))
+	found := make([]solved, len(batch))
+	share := max(1, (e.budget-e.f.nodes)/int64(len(batch)))
+	for i := range forks {
+		forks[i] = e.fork(share)
+	}
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range min(e.workers, len(batch)) {
+		running.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(batch)); i = next.Add(1) - 1 {
+				found[i] = forks[i].solveGroup(e.set(batch[i].group), cut-batch[i].rest)
+			}
+		})
+	}
+	running.Wait()
+	for i := range batch {
+		e.join(forks[i])
+		e.take(batch[i].group, found[i])
+	}
+}
+
+// workersOf is how many goroutines may search.
+func workersOf(o Options) int {
+	if o.Workers > 0 {
+		return o.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// boundGroup is what is known of a group before it is solved.
+func (s *search) boundGroup(group set) solved {
+	f := s.f
+	reserved, miss := f.reserved(group), f.missesInto(group)
+	if f.problem.Version.Sequential() {
+		return solved{lower: f.knownLeast(group, miss, f.fractional(group, reserved, miss)), upper: math.Inf(1)}
+	}
+	lower, exact := f.lookAt(group, reserved, reserved, miss)
+	if exact && !s.off.Ties && len(f.known[group]) == 0 {
+		return solved{lower: lower, upper: lower, done: true}
+	}
+	return solved{lower: f.knownLeast(group, miss, lower), upper: math.Inf(1)}
+}
