@@ -196,7 +196,7 @@ func pin(rng *rand.Rand, p *Problem) {
 		p.Models[rng.IntN(n)].Group = []string{"red", "blue", "green"}[rng.IntN(3)]
 	}
 	for range rng.IntN(4) {
-		if a, b := rng.IntN(n), rng.IntN(n); a < b { // no circle
+		if a, b := rng.IntN(n), rng.IntN(n); a < b { // so there is no circle
 			p.Models[a].Before = append(p.Models[a].Before, b)
 		}
 	}
