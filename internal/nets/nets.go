@@ -62,34 +62,48 @@ func (n *Net) Size(v compile.Version) (Size, error) {
 	return sizes[v], nil
 }
 
+// list collects nets that are built.
+type list []*Net
+
+func (l *list) add(build func() []byte, format string, args ...any) {
+	name := fmt.Sprintf(format, args...)
+	*l = append(*l, newNet(name, func() (*tflite.File, error) { return tflite.New(name, build()) }))
+}
+
 // Built is the catalogue of nets that are built.
 var Built = sync.OnceValue(func() []*Net {
-	var all []*Net
-	add := func(build func() []byte, format string, args ...any) {
-		name := fmt.Sprintf(format, args...)
-		all = append(all, newNet(name, func() (*tflite.File, error) { return tflite.New(name, build()) }))
-	}
+	var all list
 	for _, classes := range []int{1001, 91} {
 		for _, size := range []int{224, 192, 160, 128} {
 			for _, alpha := range []float64{1, 0.75, 0.5, 0.25} {
-				add(func() []byte { return tflitetest.MobileNetV1(alpha, size, classes) }, "v1_%g_%d_%d", alpha, size, classes)
+				all.add(func() []byte { return tflitetest.MobileNetV1(alpha, size, classes) }, "v1_%g_%d_%d", alpha, size, classes)
 			}
 			for _, alpha := range []float64{1, 0.75, 0.5, 0.35, 1.4} {
-				add(func() []byte { return tflitetest.MobileNetV2(alpha, size, classes) }, "v2_%g_%d_%d", alpha, size, classes)
+				all.add(func() []byte { return tflitetest.MobileNetV2(alpha, size, classes) }, "v2_%g_%d_%d", alpha, size, classes)
 			}
 		}
 	}
 	for _, classes := range []int{965, 2102, 10, 257, 37, 500} {
-		add(func() []byte { return tflitetest.MobileNetV2(1, 224, classes) }, "v2_1_224_%d", classes)
+		all.add(func() []byte { return tflitetest.MobileNetV2(1, 224, classes) }, "v2_1_224_%d", classes)
 	}
 	for _, classes := range []int{91, 2, 21, 9, 5, 37, 11, 3} {
-		add(func() []byte { return tflitetest.SSDMobileNetV1(classes) }, "ssd_%d", classes)
+		all.add(func() []byte { return tflitetest.SSDMobileNetV1(classes) }, "ssd_%d", classes)
 	}
 	for _, classes := range []int{1001, 91, 10, 365, 21, 102} {
-		add(func() []byte { return tflitetest.InceptionV1(224, classes) }, "inception_%d", classes)
+		all.add(func() []byte { return tflitetest.InceptionV1(224, classes) }, "inception_%d", classes)
 	}
 	for _, classes := range []int{1000, 10} {
-		add(func() []byte { return tflitetest.ResNet50(classes) }, "resnet50_%d", classes)
+		all.add(func() []byte { return tflitetest.ResNet50(classes) }, "resnet50_%d", classes)
+	}
+	return all
+})
+
+// Tiny are nets of less than a tenth of a chip.
+var Tiny = sync.OnceValue(func() []*Net {
+	var all list
+	for i := range 12 {
+		all.add(func() []byte { return tflitetest.MobileNetV1(0.25, 128, 2+7*i) }, "tiny_v1_%d", 2+7*i)
+		all.add(func() []byte { return tflitetest.FCSeriesL4(32 + 24*i) }, "tiny_fc_%d", 32+24*i)
 	}
 	return all
 })

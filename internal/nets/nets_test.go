@@ -14,7 +14,7 @@ func TestSizes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, list := range [][]*Net{Built(), Files(dir), graphs} {
+	for _, list := range [][]*Net{Built(), Tiny(), Files(dir), graphs} {
 		if testing.Short() && len(list) > 20 {
 			list = list[:5]
 		}
