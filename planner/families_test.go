@@ -356,6 +356,20 @@ func families() []family {
 			}
 			return season(rng, p)
 		}, nil},
+		{"known results", 1000, func(rng *rand.Rand, n int, v compile.Version) *Problem {
+			// a pool in which little is predicted to fit, and compiles in which all did
+			p := bare(rng, n, 3, v, 1900+rng.IntN(130))
+			for m := range p.Models {
+				for range 1 + rng.IntN(4) {
+					p.Models[m].Load.Parts = append(p.Models[m].Load.Parts, rows(20+rng.IntN(600)))
+				}
+			}
+			if season(rng, p); p.Known == nil {
+				learnAtRandom(rng, p)
+				contradict(rng, p)
+			}
+			return p
+		}, nil},
 		{"large partitioned ops", 1500, func(rng *rand.Rand, n int, v compile.Version) *Problem {
 			p := bare(rng, n, 3, v, 49)
 			for m := range p.Models {
