@@ -3,6 +3,7 @@
 GO         ?= go
 FUZZTIME   ?= 3s
 BENCH      ?= .
+MOST       ?= 64
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     = $(GO) run mvdan.cc/gofumpt@v0.12.0
 TIMEOUT     = -timeout 5m
@@ -19,7 +20,7 @@ EDGETPU     = CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$(RUNTIME)/include" CGO_LDFLAGS
 STANDIN_GO  = TPUPLAN_STANDIN="$(STANDIN)" CGO_ENABLED=1 CGO_CFLAGS="-g -O2 -I$(RUNTIME)/include -I$(CURDIR)/profile/device/standin" \
 	CGO_LDFLAGS="-L$(RUNTIME)/lib -L$(STANDIN) -Wl,-rpath,$(RUNTIME)/lib -Wl,-rpath,$(STANDIN)" $(GO)
 
-.PHONY: build test race lint vet cross fuzz bench golden accuracy generated tidy demo check dist clean runtime standin edgetpu edgetpu-dist edgetpu-test edgetpu-tests
+.PHONY: build test race lint vet cross fuzz bench tables golden accuracy generated tidy demo check dist clean runtime standin edgetpu edgetpu-dist edgetpu-test edgetpu-tests
 
 build: ## bin/tpuplan
 	$(GO) build -trimpath -o bin/tpuplan ./cmd/tpuplan
@@ -83,8 +84,12 @@ edgetpu-tests: standin
 fuzz: ## every fuzz target for FUZZTIME
 	@tools/fuzz "$(FUZZTIME)"
 
-bench:
+bench: ## every benchmark, then the tables
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 20m ./...
+	@$(MAKE) --no-print-directory tables
+
+tables: ## rewrite the tables of docs/performance.md up to MOST models; look at the difference before committing it
+	TPUPLAN_REQUIRE_DATA=1 $(GO) test -timeout 2h ./internal/performance -run '^TestDocument$$' -count=1 -v -update -most $(MOST)
 
 golden: ## rewrite what tests compare with; look at the difference before committing it
 	$(GO) test $(TIMEOUT) ./cmd/tpuplan -run '^TestScripts$$' -update

@@ -43,7 +43,7 @@ var layers = map[string][]string{
 // apart are packages for tests and generators: the product may not import
 // them, and they may do what it may not.
 var apart = []string{
-	"internal/fuzztest", "internal/testdata", "internal/layering", "internal/known", "internal/accuracy",
+	"internal/fuzztest", "internal/testdata", "internal/layering", "internal/known", "internal/accuracy", "internal/nets", "internal/performance",
 	"tflite/tflitetest", "tflite/internal/schema", "tflite/internal/schema/gen",
 	"plans/schema/schematest", "compile/run/runtest", "profile/remote/remotetest",
 }
