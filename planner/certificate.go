@@ -38,17 +38,18 @@ const (
 	LimitInterrupted = "interrupted" // the context
 	LimitModels      = "models"      // too many for the exact search
 	LimitTies        = "ties"        // a 16.0 group with more tied models than orders can be tried
+	LimitKept        = "kept"        // not the search: a plan taken before stays (Keep) although a better one is known
 )
 
 // Certificate is the evidence for a plan's quality.
 type Certificate struct {
 	Status Status
-	Bound  float64          // no plan is below it
-	Gap    float64          // (value-bound)/value, 0 if value is 0
+	Bound  float64 // no plan is below it
+	Gap    float64 // (value-bound)/value, 0 if value is 0
 	// TiesAtMost is the part of Gap that only the order of ops of equal size
 	// in 16.0 groups could close: of an optimal plan it is all of it.
 	TiesAtMost float64
-	Nodes  int64            // invocations whose split was computed or extended by a model
-	Limit  string           // what stopped the search early: "", LimitNodes, LimitInterrupted
-	Pruned map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
+	Nodes      int64            // invocations whose split was computed or extended by a model
+	Limit      string           // what stopped the search early: "", LimitNodes, LimitInterrupted
+	Pruned     map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
 }
