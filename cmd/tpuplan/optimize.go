@@ -281,8 +281,12 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 }
 
 // checkFirmness finds out which assumptions would change the plan. An interrupt
-// leaves it open: the plan is printed without.
+// leaves it open: the plan is printed without. So is one that stays although
+// another is better by more than a tie: no assumption is needed to change that.
 func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
+	if k := p.Plan.Kept; k != nil && k.Gain > planner.Tie {
+		return nil
+	}
 	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
 	switch {
 	case ctx.Err() != nil:
