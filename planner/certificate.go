@@ -48,6 +48,7 @@ const (
 	LimitNodes       = "nodes"       // the node budget
 	LimitInterrupted = "interrupted" // the context
 	LimitModels      = "models"      // too many for the exact search
+	LimitKept        = "kept"        // not the search: a plan taken before stays (Keep) although a better one is known
 )
 
 // Certificate is the evidence for a plan's quality.

@@ -9,6 +9,7 @@ type Plan struct {
 	Value       float64      // objective, in Objective.Unit()
 	Baselines   []Baseline   // in a fixed order: separate, as-given, by-rate, by-size-ascending, by-size-descending
 	Certificate Certificate
+	Kept        *Kept // what it gives up, if it was taken before and stays (Keep); else nil
 }
 
 // DevicePlan is what one device holds.

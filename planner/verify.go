@@ -288,6 +288,13 @@ func verifyValues(p *Problem, plan *Plan) error {
 	if differ(plan.Value, value) {
 		return fmt.Errorf("value %v, the outcomes give %v", plan.Value, value)
 	}
+	least := plan.Value // that any plan may have
+	if k := plan.Kept; k != nil {
+		if err := verifyKept(plan); err != nil {
+			return err
+		}
+		least = math.Min(least, k.Value)
+	}
 	want := []string{"separate", "as-given", "by-rate", "by-size-ascending", "by-size-descending"}
 	c := &plan.Certificate
 	if len(plan.Baselines) != len(want) {
@@ -307,8 +314,8 @@ func verifyValues(p *Problem, plan *Plan) error {
 		if c.Status == UnknownSt {
 			continue // a given plan may be worse than a baseline
 		}
-		if b.Feasible && b.Value < plan.Value && differ(b.Value, plan.Value) {
-			return fmt.Errorf("baseline %s is better than the plan: %v against %v", b.Name, b.Value, plan.Value)
+		if b.Feasible && b.Value < least && differ(b.Value, least) {
+			return fmt.Errorf("baseline %s is better than the plan: %v against %v", b.Name, b.Value, least)
 		}
 	}
 	switch {
@@ -324,8 +331,31 @@ func verifyValues(p *Problem, plan *Plan) error {
 		return fmt.Errorf("ties may change %v, but compiler %s knows none", c.TiesAtMost, p.Version)
 	case c.Status == Optimal && (c.Gap-c.TiesAtMost >= Negligible || c.Limit != ""):
 		return fmt.Errorf("optimal with gap %v, %v of it from ties, and limit %q", c.Gap, c.TiesAtMost, c.Limit)
+	case c.Limit == LimitKept && plan.Kept == nil:
+		return fmt.Errorf("limit %q of a plan that is not kept", c.Limit)
 	case c.Status != Optimal && c.Status != Feasible:
 		return fmt.Errorf("status %q", c.Status)
+	}
+	return nil
+}
+
+// verifyKept checks what a plan that stays gives up: no more than it may, and
+// what it names is a plan that can be.
+func verifyKept(plan *Plan) error {
+	k := plan.Kept
+	gain := 0.0
+	if plan.Value > 0 {
+		gain = (plan.Value - k.Value) / plan.Value
+	}
+	switch {
+	case !(k.MinGain >= 0 && k.MinGain < 1):
+		return fmt.Errorf("kept up to a gain of %v", k.MinGain)
+	case differ(k.Gain, gain):
+		return fmt.Errorf("kept: a gain of %v, the values give %v", k.Gain, gain)
+	case gain > k.MinGain && differ(gain, k.MinGain):
+		return fmt.Errorf("kept, but a new plan gains %v, more than %v", gain, k.MinGain)
+	case plan.Certificate.Bound > k.Value && differ(plan.Certificate.Bound, k.Value):
+		return fmt.Errorf("kept: the new plan's value %v is below the bound %v", k.Value, plan.Certificate.Bound)
 	}
 	return nil
 }

@@ -330,7 +330,7 @@ func WriteLock(path string, l *Lock) error {
 // lockFile is the record of a decision.
 var lockFile = record{
 	name: "lock", what: "a lock", most: 16 << 20,
-	again:  "run tpuplan optimize again, or take the file from version control",
+	again:  "run tpuplan optimize --fresh, or take the file from version control",
 	forget: "use that tpuplan, or delete the lock and run tpuplan optimize",
 }
 

@@ -356,7 +356,7 @@ func TestCompareMissesNothing(t *testing.T) {
 func TestReadLockProblems(t *testing.T) {
 	r := resolveThree(t, three)
 	data := string(mustBytes(t, NewLock(r, together(r))))
-	const again = " (run tpuplan optimize again, or take the file from version control)"
+	const again = " (run tpuplan optimize --fresh, or take the file from version control)"
 	tests := []struct{ name, data, want string }{
 		{"empty", "", "plan.lock.json:1:1: not a lock: unexpected end of JSON input" + again},
 		{"cut", data[:strings.Index(data, `"out_dir"`)+12], "plan.lock.json:12:16: not a lock: unexpected end of JSON input" + again},

@@ -173,6 +173,8 @@ func reoptimize(ctx context.Context, path string, lock *plans.Lock, facts *compi
 		err = answer.Certificate.Status.Err()
 	}
 	if err == nil {
+		// A gain that optimize would leave is no change.
+		answer = resolved.Keep(answer, lock, planner.DefaultMinGain).Plan
 		err = planner.Verify(resolved.Problem, answer)
 	}
 	if err != nil || ctx.Err() != nil {
@@ -252,11 +254,7 @@ func lockedGroups(lock *plans.Lock, command, only []string) ([]compilerun.Group,
 func commands(dir string, groups []compilerun.Group, probe bool) []byte {
 	var b bytes.Buffer
 	line := func(words []string) {
-		quoted := make([]string, len(words))
-		for i, w := range words {
-			quoted[i] = emit.Quote(w)
-		}
-		b.WriteString(strings.Join(quoted, " ") + "\n")
+		b.WriteString(strings.Join(quoted(words), " ") + "\n")
 	}
 	if dir != "." {
 		line([]string{"cd", dir})

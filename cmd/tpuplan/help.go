@@ -253,6 +253,8 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
                         times as much
   pinning costs         what a release takes more than the best one compared
   optimal, feasible     proven to be the best; not proven
+  kept from the lock    decided before, and no new plan is better by more than
+                        --min-gain
   nodes                 steps of the search
   bound, gap            no plan is below the bound; how far this one is above it
   CPU, TPU              the host's processor; the Edge TPU

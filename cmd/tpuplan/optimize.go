@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -31,7 +32,9 @@ every group of models and every order worth trying, and prints the best plan
 with its evidence. It also plans again for other values of what is not known,
 and says whether one would change the plan and what settles it; -v lists all.
 The decision is written to the lock beside the plan file, PLAN.lock.json, and
-with --emit as build commands.
+with --emit as build commands. What the lock decided before stays unless the
+new plan is better by more than --min-gain, both with the models, rates and
+facts of today.
 
 With --compiler given more than once it compares the plans for these releases
 and writes nothing.`,
@@ -46,6 +49,8 @@ and writes nothing.`,
 			&cli.BoolFlag{Name: "strict", Usage: "with --check, --diff or --locked: also exit 3 if only evidence changed"},
 			&cli.BoolFlag{Name: "locked", Usage: "exit 3 if the lock's decision would change, else print and emit the lock's plan"},
 			&cli.StringFlag{Name: "compile", Usage: "spend at most `N` real compiles on what the prediction cannot settle; they are kept as facts"},
+			&cli.StringFlag{Name: "min-gain", Usage: "keep the lock's decision unless a new plan is better by more than `PCT` percent (default 2)"},
+			&cli.BoolFlag{Name: "fresh", Usage: "plan as if there were no lock"},
 			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best"},
 		},
 		Action: func(c *cli.Context) error { return optimize(c, u) },
@@ -63,6 +68,11 @@ type request struct {
 	output                      string
 	check, diff, strict, locked bool
 	requireOptimal              bool
+	minGain                     float64 // a share
+	minGainText                 string  // as given, "" for the default
+	fresh                       bool
+	lock                        *plans.Lock    // beside the plan, nil if there is none that counts
+	unread                      error          // why there is none: it holds a decision that must not be lost for that
 	facts                       *compile.Facts // what real compiles taught; nil if nothing
 	compiles                    int            // that may be spent on what the prediction cannot settle
 }
@@ -71,7 +81,7 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 	r := &request{
 		json: c.String("format") == "json", emit: c.String("emit"), output: c.String("o"),
 		check: c.Bool("check") || c.Bool("diff"), diff: c.Bool("diff"), strict: c.Bool("strict"), locked: c.Bool("locked"),
-		requireOptimal: c.Bool("require-optimal"),
+		requireOptimal: c.Bool("require-optimal"), minGain: planner.DefaultMinGain, fresh: c.Bool("fresh"),
 	}
 	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {
 		return nil, err
@@ -96,6 +106,12 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		}
 		r.compiles = n
 	}
+	if c.IsSet("min-gain") {
+		var err error
+		if r.minGain, r.minGainText, err = percentFlag(c, "min-gain"); err != nil {
+			return nil, err
+		}
+	}
 	if r.emit != "" {
 		if err := oneOf("--emit", r.emit, emit.Names()...); err != nil {
 			return nil, err
@@ -119,12 +135,26 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		return nil, usageError("write -o -, which leaves stdout to the build file alone", "-o %s is stdout", r.output)
 	case r.compiles > 0 && (r.check || r.locked || len(r.versions) > 1):
 		return nil, usageError("compile first, then compare", "--compile writes facts; it excludes --check, --diff, --locked and several --compiler")
+	case r.fresh && r.minGainText != "":
+		return nil, usageError("--min-gain 0 keeps the lock's decision only if nothing is better", "--fresh ignores the lock, so --min-gain has nothing to keep")
+	case len(r.versions) > 1 && (r.fresh || r.minGainText != ""):
+		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --min-gain and --fresh")
 	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
 	}
 	var err error
 	r.plan, err = planFile(c)
 	return r, err
+}
+
+// percentFlag is the value of a flag in percent, as a share and in the words to say it again.
+func percentFlag(c *cli.Context, name string) (share float64, text string, err error) {
+	text = strings.TrimSpace(strings.TrimSuffix(c.String(name), "%"))
+	percent, err := strconv.ParseFloat(text, 64)
+	if err != nil || strings.Trim(text, "0123456789.") != "" || percent >= 100 {
+		return 0, "", usageError("", "%s is in percent, from 0 to below 100, such as 2 or 0.5, not %q", dashes(name), c.String(name))
+	}
+	return percent / 100, text, nil
 }
 
 // planFile is the argument of a command that takes a plan.
@@ -169,6 +199,9 @@ func optimize(c *cli.Context, u *ui) error {
 	if len(r.versions) > 1 {
 		return compareVersions(c.Context, u, r, plan)
 	}
+	if r.lock, r.unread = lockOf(r); r.unread != nil && (r.check || r.locked || r.compiles > 0) {
+		return r.unread
+	}
 	version := plan.Compiler.Version
 	if len(r.versions) == 1 {
 		version = r.versions[0]
@@ -186,6 +219,21 @@ func optimize(c *cli.Context, u *ui) error {
 		}
 	}
 	return conclude(c.Context, u, r, planned)
+}
+
+// lockOf is the lock beside the plan, nil if there is none or --fresh leaves it aside.
+func lockOf(r *request) (*plans.Lock, error) {
+	path := plans.LockPath(r.plan)
+	write := !r.check && !r.locked
+	// What is no file holds no decision, and writing the lock says what is wrong.
+	if info, err := os.Stat(path); write && (r.fresh || err == nil && !info.Mode().IsRegular()) {
+		return nil, nil
+	}
+	lock, err := plans.ReadLock(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return lock, err
 }
 
 // solve makes the plan for one release.
@@ -219,15 +267,26 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 	if err := planner.Verify(resolved.Problem, answer); err != nil {
 		return nil, fmt.Errorf("%s: the plan found does not hold (please report this): %w", r.plan, err)
 	}
-	for _, w := range resolved.WarningsOf(answer) {
+	k := resolved.Keep(answer, r.lock, r.minGain)
+	if r.fresh {
+		k.Plan = answer
+	}
+	if err := planner.Verify(resolved.Problem, k.Plan); k.Plan != answer && err != nil {
+		return nil, fmt.Errorf("%s: the plan kept does not hold (please report this): %w", r.plan, err)
+	}
+	for _, w := range resolved.WarningsOf(k.Plan) {
 		u.warn(w.Error())
 	}
-	return &view.Planned{Resolved: resolved, Plan: answer, Lock: plans.NewLock(resolved, answer)}, nil
+	return &view.Planned{Resolved: resolved, Plan: k.Plan, Lock: plans.NewLock(resolved, k.Plan), Locked: k.Locked, Unfit: k.Unfit}, nil
 }
 
 // checkFirmness finds out which assumptions would change the plan. An interrupt
-// leaves it open: the plan is printed without.
+// leaves it open: the plan is printed without. So is one that stays although
+// another is better by more than a tie: no assumption is needed to change that.
 func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
+	if k := p.Plan.Kept; k != nil && k.Gain > planner.Tie {
+		return nil
+	}
 	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
 	switch {
 	case ctx.Err() != nil:
@@ -263,39 +322,48 @@ func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) e
 	if err := u.print(render()); err != nil {
 		return err
 	}
-	return verdict(ctx, r, proven)
+	return verdict(ctx, r, proven, "")
 }
 
 // verdict is the error, if any, of a plan that was found: it is printed, but nothing is written.
-func verdict(ctx context.Context, r *request, proven bool) error {
+// limit is what kept the plan from being proven.
+func verdict(ctx context.Context, r *request, proven bool, limit string) error {
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case r.requireOptimal && !proven:
-		return &failure{exitUnproven, fmt.Errorf("%s: the plan is not proven to be optimal", r.plan), "no file was written"}
+		hint := "no file was written"
+		if limit == planner.LimitKept {
+			hint += "; the lock's plan stays, --fresh takes a better one"
+		}
+		return &failure{exitUnproven, fmt.Errorf("%s: the plan is not proven to be optimal", r.plan), hint}
 	}
 	return nil
 }
 
 // conclude prints, compares and writes, as the flags want it.
 func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
-	if err := verdict(ctx, r, p.Plan.Certificate.Status == planner.Optimal); err != nil {
+	certificate := &p.Plan.Certificate
+	if err := verdict(ctx, r, certificate.Status == planner.Optimal, certificate.Limit); err != nil {
 		return errors.Join(u.printPlan(r, p), err)
 	}
 	lock, path := p.Lock, plans.LockPath(r.plan)
 	if r.check || r.locked {
-		old, err := plans.ReadLock(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		stale := staleness(u, r, path, old, lock)
+		stale := staleness(u, r, path, r.lock, lock)
 		if r.check {
-			return errors.Join(u.printCheck(r, p, path, old, lock), stale)
+			return errors.Join(u.printCheck(r, p, path), stale)
 		}
 		if stale != nil {
 			return stale
 		}
-		lock = old
+		lock = r.lock
+	} else if r.unread != nil {
+		if r.output == "-" {
+			return r.unread
+		}
+		return errors.Join(u.printPlan(r, p), r.unread)
+	} else if p.Unfit != nil {
+		u.note(fmt.Sprintf("%s: its decision is not kept: %s", path, strings.ReplaceAll(p.Unfit.Error(), "\n", "; ")))
 	}
 	fragment, err := render(r, lock)
 	if err != nil {
@@ -323,23 +391,59 @@ func (u *ui) printPlan(r *request, p *view.Planned) error {
 	return u.print(view.Plan(p, u.style()))
 }
 
-// printCheck prints the plan, or with --diff what would change in the lock.
-func (u *ui) printCheck(r *request, p *view.Planned, path string, old, lock *plans.Lock) error {
-	if !r.diff {
+// printCheck prints one line if the decision stays, else what would change; with
+// --diff it is what would change in the lock, for programs it is the plan.
+func (u *ui) printCheck(r *request, p *view.Planned, path string) error {
+	switch {
+	case r.diff:
+		changes, err := plans.Diff(path, r.lock, p.Lock)
+		if err != nil {
+			return err
+		}
+		return u.print(changes)
+	case r.json:
 		return u.printPlan(r, p)
+	case r.lock != nil && len(plans.Compare(r.lock, p.Lock).Decision) == 0:
+		return u.print(view.Holds(p, path))
 	}
-	changes, err := plans.Diff(path, old, lock)
-	if err != nil {
-		return err
+	return u.print(view.Changes(p, path, r.again(), u.style()))
+}
+
+// words are the beginning of a command that plans as this one does.
+func (r *request) words() []string {
+	words := []string{"tpuplan", "optimize"}
+	if len(r.versions) > 0 { // the plan file may name another one
+		words = append(words, "--compiler", r.versions[0].String())
 	}
-	return u.print(changes)
+	if r.minGainText != "" {
+		words = append(words, "--min-gain", r.minGainText)
+	}
+	return words
+}
+
+// again is the command that writes what this one would, as a shell takes it.
+func (r *request) again() string {
+	words := r.words()
+	if r.fresh {
+		words = append(words, "--fresh")
+	}
+	return strings.Join(quoted(append(words, r.plan)), " ")
+}
+
+// quoted are words as a shell takes them.
+func quoted(words []string) []string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = emit.Quote(w)
+	}
+	return list
 }
 
 // staleness compares the lock with what would be decided now. Changed
 // evidence alone is only told, unless --strict is given.
 func staleness(u *ui, r *request, path string, old, lock *plans.Lock) error {
 	if old == nil {
-		return &failure{exitStale, fmt.Errorf("%s: there is no lock", path), "run tpuplan optimize " + emit.Quote(r.plan)}
+		return &failure{exitStale, fmt.Errorf("%s: there is no lock", path), "run " + r.again()}
 	}
 	var errs []error
 	changes := plans.Compare(old, lock)
@@ -352,6 +456,10 @@ func staleness(u *ui, r *request, path string, old, lock *plans.Lock) error {
 		} else {
 			u.note(fmt.Sprintf("%s: the evidence changes, the decision does not: %s", path, reason))
 		}
+	}
+	report := r.check && !r.diff && !r.json && len(changes.Decision) > 0 // which has the command
+	if n := len(errs); n > 0 && !report {
+		errs[n-1].(*failure).hint = "run " + r.again()
 	}
 	return errors.Join(errs...)
 }
@@ -374,10 +482,11 @@ func nextCommand(r *request, build bool) string {
 		}
 		return "tpuplan validate " + emit.Quote(plans.LockPath(r.plan))
 	}
+	optimize := strings.Join(quoted(r.words()), " ")
 	if !build {
-		return "tpuplan optimize --emit manifest -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "manifest.json")) + " " + emit.Quote(r.plan)
+		return optimize + " --emit manifest -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "manifest.json")) + " " + emit.Quote(r.plan)
 	}
-	return "tpuplan optimize --emit make -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "build.mk")) + " " + emit.Quote(r.plan)
+	return optimize + " --emit make -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "build.mk")) + " " + emit.Quote(r.plan)
 }
 
 // relative is a path as seen from the folder of the plan file, where build files run.
@@ -403,10 +512,7 @@ func render(r *request, lock *plans.Lock) ([]byte, error) {
 	} else if len(build.Groups) == 0 {
 		return nil, fmt.Errorf("%s: %w", r.plan, errNothingToCompile)
 	}
-	words := []string{"tpuplan", "optimize"}
-	if len(r.versions) > 0 { // the plan file may name another one
-		words = append(words, "--compiler", r.versions[0].String())
-	}
+	words := r.words()
 	build.Check = append(slices.Clone(words), "--check", build.Plan)
 	if r.commandText != "" {
 		// The variable is read when the build file runs; the flag would be forgotten.

@@ -22,6 +22,9 @@ type Planned struct {
 	Lock     *plans.Lock // the record of both
 	Next     string      // the command to run now; may be empty
 
+	Locked *planner.Plan // what the lock decided, on today's evidence; nil if there is none or it does not apply
+	Unfit  error         // why it does not apply
+
 	Checked   bool              // Stability was found out
 	Stability []planner.Finding // which assumptions change the plan
 
@@ -45,6 +48,7 @@ type planJSON struct {
 	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
 	Warnings        []string       `json:"warnings"`
 	Compiles        [][]string     `json:"compiles,omitempty"` // that were spent, models in order
+	Kept            *keptJSON      `json:"kept,omitempty"`     // if the lock's decision stays although there is another plan
 }
 
 type objectiveJSON struct {
@@ -112,6 +116,7 @@ func (p *Planned) json(schema string) planJSON {
 		Baselines:       []baselineJSON{},
 		Warnings:        []string{},
 		Compiles:        p.Compiles,
+		Kept:            p.keptJSON(),
 	}
 	for d := range plan.Devices {
 		device := deviceJSON{Name: plan.Devices[d].Name, Groups: []groupJSON{}, Calibration: p.Lock.Evidence.Devices[d].Calibration}
@@ -409,6 +414,7 @@ var limits = map[string]string{
 	"nodes":       "the search reached its limit of nodes",
 	"models":      "the models are too many to try everything",
 	"ties":        "the ops of equal size are too many to try every order",
+	"kept":        "the lock's plan stays",
 }
 
 // sure says how good the plan is, and how good its numbers are.
@@ -420,6 +426,9 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	b.WriteString("\n")
 	paragraph(b, s, "sure: ", text)
+	if text := p.kept(); text != "" {
+		paragraph(b, s, "      ", text)
+	}
 	var measured []string // models whose group has been compiled
 	bySource, byCertainty, byReserve := map[string][]string{}, map[string][]string{}, map[string][]string{}
 	for i := range p.Plan.Models {
