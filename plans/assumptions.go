@@ -56,7 +56,7 @@ func (r *Resolved) Assumptions(answer *planner.Plan) []planner.Assumption {
 		list = append(list, r.slopeAssumptions(files, answer)...)
 		list = append(list, r.linkAssumption()...)
 	}
-	return append(list, r.callsAssumption()...)
+	return append(list, r.callsAssumption(answer)...)
 }
 
 // distinct groups the models (indexes, by name) by what is known of them: the file
@@ -357,9 +357,11 @@ func (r *Resolved) linkAssumption() []planner.Assumption {
 
 // callsAssumption is that calls are independent of each other, unless the
 // problem says how they come. In runs of one model loads are rarer, and compiling apart, which
-// streams less, costs less. Times and bytes are linear in the inverse of a run's length.
-func (r *Resolved) callsAssumption() []planner.Assumption {
-	if r.Problem.Process != nil {
+// streams less, costs less; a plan that sends nothing has nothing to gain. Times and bytes
+// are linear in the inverse of a run's length.
+func (r *Resolved) callsAssumption(answer *planner.Plan) []planner.Assumption {
+	sends := func(o planner.Outcome) bool { return o.Split.Streamed > 0 || o.Miss > 0 }
+	if r.Problem.Process != nil || !slices.ContainsFunc(answer.Models, sends) {
 		return nil
 	}
 	shares := make([]float64, len(r.Problem.Models))

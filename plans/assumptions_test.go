@@ -94,12 +94,11 @@ func TestAssumptions(t *testing.T) {
 			},
 		},
 		{
-			"everything fits: no convolution is streamed", planOf("up", "dense"), compile.V2_1,
+			"everything fits: no convolution is streamed, and nothing loaded in runs of any length", planOf("up", "dense"), compile.V2_1,
 			[]string{
 				"0 to 2 rows of every tile are reserved for dense",
 				"holding the heuristic TRANSPOSE_CONV of up takes 0.9 to 1.1 times the memory counted",
 				"the link of tpu0 (usb2) carries 27.2 to 40.8 MB/s",
-				"calls come in runs of one model, 1 to 100 calls a run",
 			},
 		},
 		{
@@ -111,7 +110,6 @@ func TestAssumptions(t *testing.T) {
 			[]string{
 				"-32 to -30 rows of every tile are reserved for dense",
 				"holding the heuristic TRANSPOSE_CONV of up takes 0.9 to 1.1 times the memory counted",
-				"calls come in runs of one model, 1 to 100 calls a run",
 			},
 		},
 		{
@@ -131,7 +129,6 @@ func TestAssumptions(t *testing.T) {
 				"holding the heuristic TRANSPOSE_CONV of up takes 0.9 to 1.1 times the memory counted",
 				"against what is assumed, compiler 14.1 puts each group of a partitioned op on a tile of its own, as 1.0 does",
 				"the link of tpu0 (usb2) carries 27.2 to 40.8 MB/s",
-				"calls come in runs of one model, 1 to 100 calls a run",
 			},
 		},
 		{
@@ -233,6 +230,18 @@ func TestAssumptionsChangeACopy(t *testing.T) {
 	if diff := cmp.Diff(before, r.Problem); diff != "" {
 		t.Errorf("the problem itself was changed: %s", diff)
 	}
+	// where all fits together, only plans that load have something to gain
+	fits := mustResolve(t, planOf("up", "dense"), compile.V2_1)
+	for _, test := range []struct {
+		answer *planner.Plan
+		listed bool
+	}{{together(fits), false}, {apart(fits), true}} {
+		list := fits.Assumptions(test.answer)
+		if listed := list[len(list)-1].Means == planner.ByTrace; listed != test.listed {
+			t.Errorf("independent calls are listed: %v, want %v", listed, test.listed)
+		}
+	}
+	r = mustResolve(t, planOf("wide", "up", "dense", "copy", "big"), compile.V16_0)
 	r.Problem.Process = cost.Independent([]float64{1, 1, 1, 1, 1}) // whatever it is
 	for _, a := range r.Assumptions(together(r)) {
 		if a.Means == planner.ByTrace {
