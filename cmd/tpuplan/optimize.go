@@ -228,7 +228,9 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 // checkFirmness finds out which assumptions would change the plan. An interrupt
 // leaves it open: the plan is printed without.
 func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
-	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
+	watch := u.watch(r.plan + ": how firm is it?")
+	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
+	watch.end()
 	switch {
 	case ctx.Err() != nil:
 		return nil
