@@ -340,3 +340,16 @@ func TestAssumptionsCanBeVaried(t *testing.T) {
 		}
 	}
 }
+
+// The compile that is worth most comes first: that of the assumption on which most
+// of the plan's cost hangs, which is the one that optimize names.
+func TestUnsettledBeginsWithTheLargestStake(t *testing.T) {
+	r := mustResolve(t, planOf("wide", "up", "dense"), compile.V16_0)
+	finding := func(model int, regret, value float64, changes bool) planner.Finding {
+		return planner.Finding{Assumption: &planner.Assumption{Models: []int{model}}, PlanChanges: changes, Regret: regret, ValueAtWorst: value}
+	}
+	calls := r.Unsettled(together(r), []planner.Finding{finding(0, 9, 90, true), finding(1, 1, 2, true), finding(2, 5, 5, false)})
+	if len(calls) < 2 || !slices.Equal(calls[0], []int{1}) || !slices.Equal(calls[1], []int{0}) {
+		t.Errorf("compiles %v, want up, of whose 2 ms 1 may be saved, and then wide", calls)
+	}
+}
