@@ -4,7 +4,7 @@
 //
 // Build a [Call] per model, with [Modelled] from a link alone or with
 // [Calibrated] from times that were measured, and a [Process] for the
-// workload, with [Independent], [Cyclic] or, call by call, a [Sequence]. Then
+// workload, with [Independent], [Runs], [Cyclic] or, call by call, a [Sequence]. Then
 // [Call.Expected] gives the mean time of a call for any split of the model's
 // parameters, and a [Queue] how long calls that arrive at random wait for the device.
 //

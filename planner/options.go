@@ -15,6 +15,9 @@ type Options struct {
 	// Incumbent is a decision, as [Evaluate] takes it, that the search begins
 	// with; one that violates a pin is ignored.
 	Incumbent [][]int
+	// Progress, if it is set, hears of [Stability] how many assumptions are
+	// judged: one call at a time, from any goroutine.
+	Progress func(done, of int)
 	// Off switches pruning rules off. They change the speed of the search, never its answer.
 	Off Rules
 }

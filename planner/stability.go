@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -24,7 +25,12 @@ type Assumption struct {
 	// Sentence says what is assumed of a quantity, given an amount with its
 	// unit ("at least 212 rows"); of a rule it says the alternative.
 	Sentence func(amount string) string
-	Unit     string // of the values: "rows", "times", "MB/s"; "" for a rule, which has no values
+	// Assumes is what the problem takes for granted, with its value ("the
+	// compiler reserves 36 rows of every tile for face"), If a clause about an
+	// amount that follows it ("it reserves at least 49 rows"); nil stands for Sentence.
+	Assumes string
+	If      func(amount string) string
+	Unit    string // of the values: "rows", "times", "MB/s"; "" for a rule, which has no values
 
 	// Low and High are the least and the most that the quantity may be,
 	// Assumed what the problem takes it for, Step how finely it is
@@ -41,12 +47,23 @@ type Assumption struct {
 	// replace, not change, what these point to. It may be called from several goroutines.
 	Change func(p *Problem, value float64)
 
-	// SettledBy is the single compile or measurement that would settle it;
-	// Models are the models (indexes, in command-line order) of that compile, nil if it is
-	// none.
+	// SettledBy is the single compile, measurement or record that would settle
+	// it, Means which of these it is; Models are the models (indexes, in
+	// command-line order) of that compile, nil if it is none.
 	SettledBy string
+	Means     Means
 	Models    []int
 }
+
+// Means is a kind of evidence.
+type Means string
+
+// What an assumption can be settled by.
+const (
+	ByCompile Means = "compile" // a real compile of its Models
+	ByProfile Means = "profile" // calls measured on a device
+	ByTrace   Means = "trace"   // recorded calls
+)
 
 // Checked says how far a range was searched.
 type Checked string
@@ -66,9 +83,11 @@ type Finding struct {
 	// Regret is how much more the plan costs than the best one, in the unit of
 	// the objective, where that is most, which is at Worst. Differences within a
 	// tie are not searched to the end, so of a plan that stays it says at most that.
-	Regret float64
-	Worst  float64
-	Better [][]int // the groups that are best there, as Evaluate takes them; nil unless the plan changes
+	// ValueAtWorst is what the plan costs there; it is 0 where the regret is.
+	Regret       float64
+	Worst        float64
+	ValueAtWorst float64
+	Better       [][]int // the groups that are best there, as Evaluate takes them; nil unless the plan changes
 	// AtLeast and AtMost are the values above and below the assumed one from
 	// which the plan changes; nil where it does not. Patchy means that it does not for all values beyond.
 	AtLeast, AtMost *float64
@@ -122,17 +141,36 @@ func Stability(ctx context.Context, p *Problem, plan *Plan, o Options, list []As
 	findings, errs := make([]Finding, len(list)), make([]error, len(list))
 	var next atomic.Int64
 	var running sync.WaitGroup
+	judged := counting(o.Progress, len(list))
 	// Neither the number of workers nor what they remember changes an answer.
 	for range min(len(list), runtime.GOMAXPROCS(0)) {
 		running.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
 				v := &varying{ctx: ctx, problem: p, groups: groups, options: o, Assumption: &list[i], tried: map[int]trial{}}
 				findings[i], errs[i] = v.find(plan.Certificate.Status == Optimal)
+				judged()
 			}
 		})
 	}
 	running.Wait()
 	return findings, errors.Join(append(errs, ctx.Err())...)
+}
+
+// counting is to be called once for each of a number of things that are done,
+// by whatever goroutine: report hears of one at a time, in order, and of none first.
+func counting(report func(done, of int), of int) func() {
+	if report == nil {
+		return func() {}
+	}
+	var one sync.Mutex
+	done := 0
+	report(done, of)
+	return func() {
+		one.Lock()
+		defer one.Unlock()
+		done++
+		report(done, of)
+	}
 }
 
 // varying is one assumption while it is varied. Values are numbered from Low
@@ -148,6 +186,7 @@ type varying struct {
 
 // trial is what one value came to.
 type trial struct {
+	value   float64 // of the plan
 	changes bool
 	regret  float64
 	better  [][]int
@@ -221,7 +260,7 @@ func (v *varying) find(optimal bool) (Finding, error) {
 		beyond := f.AtLeast != nil && value > *f.AtLeast || f.AtMost != nil && value < *f.AtMost
 		f.Patchy = f.Patchy || beyond && !x.changes
 		if x.changes && !f.PlanChanges || x.changes == f.PlanChanges && x.regret > f.Regret {
-			f.PlanChanges, f.Regret, f.Worst, f.Better = x.changes, x.regret, value, x.better
+			f.PlanChanges, f.Regret, f.Worst, f.ValueAtWorst, f.Better = x.changes, x.regret, value, x.value, x.better
 		}
 	}
 	return f, nil
@@ -316,7 +355,7 @@ func (v *varying) compare(p *Problem) trial {
 	for _, order := range a.groups {
 		best = append(best, f.groupCost(order))
 	}
-	x, now := trial{}, sum(best)
+	x, now := trial{value: value}, sum(best)
 	if below(now, value) {
 		x.regret, x.changes = value-now, below(now, s.target)
 	}
@@ -345,33 +384,60 @@ func (a *Assumption) Range() string {
 
 // with is the sentence about some values.
 func (a *Assumption) with(format string, values ...float64) string {
-	words := make([]any, len(values))
+	return a.Sentence(a.amount(format, values...))
+}
+
+// amount is some values with their unit: "at least 49 rows".
+func (a *Assumption) amount(format string, values ...float64) string {
+	words, unit := make([]any, len(values)), a.Unit
 	for i, x := range values {
 		words[i] = quantity(x)
 	}
-	return a.Sentence(fmt.Sprintf(format, words...) + " " + a.Unit)
+	if values[len(values)-1] == 1 {
+		unit = strings.TrimSuffix(unit, "s")
+	}
+	return fmt.Sprintf(format, words...) + " " + unit
 }
 
-// Condition says when the plan changes, in words: "at least 212 rows of every
-// tile are reserved for face". It is empty if nothing changes the plan.
+// Condition says when the plan changes, in words that follow Assumes: "it
+// reserves at least 49 rows". It is empty if nothing changes the plan.
 func (f *Finding) Condition() string {
-	text := ""
+	clause, text := f.If, ""
+	if clause == nil {
+		clause = f.Sentence
+	}
 	switch {
 	case !f.PlanChanges:
 		return ""
 	case f.AtMost != nil && f.AtLeast != nil:
-		text = f.with("at most %s or at least %s", *f.AtMost, *f.AtLeast)
+		text = clause(f.amount("at most %s or at least %s", *f.AtMost, *f.AtLeast))
 	case f.AtMost != nil:
-		text = f.with("at most %s", *f.AtMost)
+		text = clause(f.amount("at most %s", *f.AtMost))
 	case f.AtLeast != nil:
-		text = f.with("at least %s", *f.AtLeast)
+		text = clause(f.amount("at least %s", *f.AtLeast))
 	default:
-		text = f.Sentence("")
+		text = clause("")
 	}
 	if f.Patchy {
 		text += " (not for every such value)"
 	}
 	return text
+}
+
+// At is the value with the regret, with its unit: "68 rows"; a rule has none.
+func (f *Finding) At() string {
+	if f.Unit == "" {
+		return ""
+	}
+	return f.amount("%s", f.Worst)
+}
+
+// Stake is the share of what the plan costs at its worst that the best plan saves.
+func (f *Finding) Stake() float64 {
+	if f.ValueAtWorst <= 0 {
+		return 0
+	}
+	return f.Regret / f.ValueAtWorst
 }
 
 // quantity writes a value as people read it, with four digits or all before the point.

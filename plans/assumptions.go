@@ -20,13 +20,17 @@ const (
 	// take to cross the link; fully connected layers stream at the link's rate.
 	slopeLow, slopeHigh = 1, 8
 	slopeStep           = 0.1
+	// The longest runs of calls of one model. A camera makes a hundred frames in
+	// some seconds; a load is then a hundredth of what it is for independent
+	// calls, and longer runs leave nothing of it that could matter.
+	longestRun = 100
 )
 
 // Assumptions lists what the plan takes for granted, with the ranges in which
 // it may lie and what would settle each, for [planner.Stability]: rows
 // reserved for models whose rows are estimates, sizes of ops without a proven rule, an
-// allocation rule that is not exact, what streaming convolutions costs, and the
-// rate of a link that nobody measured. What cannot matter is left out: of one model
+// allocation rule that is not exact, what streaming convolutions costs, the
+// rate of a link that nobody measured, and that calls are independent. What cannot matter is left out: of one model
 // that is not compiled already there is one plan, where everything fits no convolution is streamed. Models of one file
 // are one case, for they share what is not known. The order is that of these kinds and of names.
 func (r *Resolved) Assumptions(answer *planner.Plan) []planner.Assumption {
@@ -52,7 +56,7 @@ func (r *Resolved) Assumptions(answer *planner.Plan) []planner.Assumption {
 		list = append(list, r.slopeAssumptions(files, answer)...)
 		list = append(list, r.linkAssumption()...)
 	}
-	return list
+	return append(list, r.callsAssumption(answer)...)
 }
 
 // distinct groups the models (indexes, by name) by what is known of them: the file
@@ -109,6 +113,8 @@ func (r *Resolved) reserveAssumption(same []int) []planner.Assumption {
 	settledBy, models := r.alone(same[0])
 	return []planner.Assumption{{
 		Sentence: func(rows string) string { return fmt.Sprintf("%s of every tile are reserved for %s", rows, names) },
+		Assumes:  fmt.Sprintf("the compiler reserves %d rows of every tile for %s", reserve.Rows, names),
+		If:       func(rows string) string { return "it reserves " + rows },
 		Unit:     "rows",
 		Low:      float64(reserve.Low), High: float64(reserve.High), Assumed: float64(reserve.Rows), Step: 1,
 		Change: func(p *planner.Problem, rows float64) {
@@ -116,7 +122,7 @@ func (r *Resolved) reserveAssumption(same []int) []planner.Assumption {
 				p.Models[i].Reserved = int(math.Round(rows))
 			}
 		},
-		SettledBy: settledBy, Models: models,
+		SettledBy: settledBy, Means: planner.ByCompile, Models: models,
 	}}
 }
 
@@ -149,6 +155,8 @@ func (r *Resolved) sizeAssumptions(same []int) []planner.Assumption {
 		settledBy, models := r.alone(same[0])
 		list = append(list, planner.Assumption{
 			Sentence: func(times string) string { return fmt.Sprintf("%s takes %s the memory counted", what, times) },
+			Assumes:  what + " takes the memory counted",
+			If:       func(times string) string { return "it takes " + times + " that" },
 			Unit:     "times",
 			Low:      x.low, High: x.high, Assumed: 1, Step: (x.high - x.low) / sizeSteps,
 			Change: func(p *planner.Problem, times float64) {
@@ -162,7 +170,7 @@ func (r *Resolved) sizeAssumptions(same []int) []planner.Assumption {
 					p.Models[i].Load.Parts = parts
 				}
 			},
-			SettledBy: settledBy, Models: models,
+			SettledBy: settledBy, Means: planner.ByCompile, Models: models,
 		})
 	}
 	return list
@@ -180,15 +188,19 @@ func (r *Resolved) ruleAssumption(answer *planner.Plan) []planner.Assumption {
 	if compile.AllocatorCertainty(r.Version, len(r.Problem.Models)) == report.Exact || !partitioned {
 		return nil
 	}
-	other, does := compile.V1_0, "puts each group of a partitioned op on a tile of its own, as 1.0 does"
+	const each, first = "each group of a partitioned op on a tile of its own", "the groups of a partitioned op on the first tile with room"
+	other, own, does := compile.V1_0, first, each+", as 1.0 does"
 	if r.Version == compile.V1_0 {
-		other, does = compile.V2_1, "puts the groups of a partitioned op on the first tile with room, as 2.1 does"
+		other, own, does = compile.V2_1, each, first+", as 2.1 does"
 	}
 	models := r.toldApart(answer, other)
 	return []planner.Assumption{{
-		Sentence:  func(string) string { return fmt.Sprintf("compiler %s %s", r.Version, does) },
+		Sentence:  func(string) string { return fmt.Sprintf("compiler %s puts %s", r.Version, does) },
+		Assumes:   fmt.Sprintf("compiler %s puts %s", r.Version, own),
+		If:        func(string) string { return "it puts " + does },
 		Change:    func(p *planner.Problem, _ float64) { p.Version = other },
 		SettledBy: fmt.Sprintf("one real compile of %s in this order", r.names(models)),
+		Means:     planner.ByCompile,
 		Models:    models,
 	}}
 }
@@ -239,8 +251,10 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 			Sentence: func(times string) string {
 				return fmt.Sprintf("streaming a convolution%s takes %s as long as sending it", what, times)
 			},
-			Unit: "times",
-			Low:  slopeLow, High: r.steepest(same), Assumed: slopeLow, Step: slopeStep, Linear: true,
+			Assumes: "streaming a convolution" + what + " takes as long as sending it",
+			If:      func(times string) string { return "it takes " + times + " as long" },
+			Unit:    "times",
+			Low:     slopeLow, High: r.steepest(same), Assumed: slopeLow, Step: slopeStep, Linear: true,
 			Change: func(p *planner.Problem, times float64) {
 				for _, i := range same {
 					call := &p.Models[i].Call
@@ -249,7 +263,7 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 					call.FixedMS = max(0, call.FixedMS-call.Stall(r.Files[i].stalledAlone))
 				}
 			},
-			SettledBy: settledBy,
+			SettledBy: settledBy, Means: planner.ByProfile,
 		}
 	}
 	var list []planner.Assumption
@@ -324,8 +338,10 @@ func (r *Resolved) linkAssumption() []planner.Assumption {
 		Sentence: func(amount string) string {
 			return fmt.Sprintf("the link of %s (%s) carries %s", device.Name, device.Link.Name, amount)
 		},
-		Unit: "MB/s",
-		Low:  linkLow * rate, High: linkHigh * rate, Assumed: rate, Step: rate / 100, Linear: true,
+		Assumes: fmt.Sprintf("the link of %s (%s) carries %.4g MB/s", device.Name, device.Link.Name, rate),
+		If:      func(amount string) string { return "it carries " + amount },
+		Unit:    "MB/s",
+		Low:     linkLow * rate, High: linkHigh * rate, Assumed: rate, Step: rate / 100, Linear: true,
 		Change: func(p *planner.Problem, now float64) {
 			for _, i := range models {
 				call := &p.Models[i].Call
@@ -335,6 +351,32 @@ func (r *Resolved) linkAssumption() []planner.Assumption {
 				}
 			}
 		},
-		SettledBy: "one measurement of the link: steady and cold of any of its models, compiled alone",
+		SettledBy: "one measurement of the link: steady and cold of any of its models, compiled alone", Means: planner.ByProfile,
+	}}
+}
+
+// callsAssumption is that calls are independent of each other, unless the
+// problem says how they come. In runs of one model loads are rarer, and compiling apart, which
+// streams less, costs less; a plan that sends nothing has nothing to gain. Times and bytes
+// are linear in the inverse of a run's length.
+func (r *Resolved) callsAssumption(answer *planner.Plan) []planner.Assumption {
+	sends := func(o planner.Outcome) bool { return o.Split.Streamed > 0 || o.Miss > 0 }
+	if r.Problem.Process != nil || !slices.ContainsFunc(answer.Models, sends) {
+		return nil
+	}
+	shares := make([]float64, len(r.Problem.Models))
+	for i := range shares {
+		shares[i] = r.Problem.Models[i].Share
+	}
+	return []planner.Assumption{{
+		Sentence: func(amount string) string { return "calls come in runs of one model, " + amount },
+		Assumes:  "calls are independent of each other",
+		If:       func(amount string) string { return "they come in runs of one model, " + amount },
+		Unit:     "calls a run",
+		Low:      1, High: longestRun, Assumed: 1, Step: 1, Linear: true,
+		Change: func(p *planner.Problem, length float64) {
+			p.Process = cost.Runs(shares, length)
+		},
+		SettledBy: "a replay of recorded calls", Means: planner.ByTrace,
 	}}
 }

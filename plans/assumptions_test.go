@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
@@ -76,6 +77,7 @@ func TestAssumptions(t *testing.T) {
 				"streaming a convolution of copy, wide takes 1 to 8 times as long as sending it",
 				"streaming a convolution of up takes 1 to 8 times as long as sending it",
 				"the link of tpu0 (usb2) carries 27.2 to 40.8 MB/s", // 34 +- 20 %
+				"calls come in runs of one model, 1 to 100 calls a run",
 			},
 		},
 		{"one model has one plan", planOf("wide"), compile.V16_0, nil},
@@ -88,10 +90,11 @@ func TestAssumptions(t *testing.T) {
 				"streaming a convolution of big takes 1 to 8 times as long as sending it",
 				"streaming a convolution of up takes 1 to 8 times as long as sending it",
 				"the link of tpu0 (usb2) carries 27.2 to 40.8 MB/s",
+				"calls come in runs of one model, 1 to 100 calls a run",
 			},
 		},
 		{
-			"everything fits: no convolution is streamed", planOf("up", "dense"), compile.V2_1,
+			"everything fits: no convolution is streamed, and nothing loaded in runs of any length", planOf("up", "dense"), compile.V2_1,
 			[]string{
 				"0 to 2 rows of every tile are reserved for dense",
 				"holding the heuristic TRANSPOSE_CONV of up takes 0.9 to 1.1 times the memory counted",
@@ -100,7 +103,7 @@ func TestAssumptions(t *testing.T) {
 		},
 		{
 			"bytes take no time", planOf("big", "up") + "[objective]\nkind = 'byte-hits'\n", compile.V15_0,
-			[]string{"holding the heuristic TRANSPOSE_CONV of up takes 0.9 to 1.1 times the memory counted"},
+			[]string{"holding the heuristic TRANSPOSE_CONV of up takes 0.9 to 1.1 times the memory counted", "calls come in runs of one model, 1 to 100 calls a run"},
 		},
 		{
 			"a link table is a measurement", strings.Replace(planOf("dense", "up"), "'usb2'", "{ mb_per_s = 34 }", 1), compile.V15_0,
@@ -116,6 +119,7 @@ func TestAssumptions(t *testing.T) {
 				"against what is assumed, compiler 1.0 puts the groups of a partitioned op on the first tile with room, as 2.1 does",
 				"streaming a convolution of big takes 1 to 8 times as long as sending it",
 				"the link of tpu0 (usb2) carries 27.2 to 40.8 MB/s",
+				"calls come in runs of one model, 1 to 100 calls a run",
 			},
 		},
 		{
@@ -132,7 +136,7 @@ func TestAssumptions(t *testing.T) {
 			// is alone. The other three are loaded in 300 ms, at 23.65 MB/s: streaming takes 99.8 ms at the
 			// least, and 200 ms, 2.0 times as long, at the most.
 			"evidence settles", planOf("dense") + "available = '7.80MiB'\n" + evidence("300ms") + second("big") + evidence("200ms"), compile.V16_0,
-			[]string{"streaming a convolution of big takes 1 to 2 times as long as sending it"},
+			[]string{"streaming a convolution of big takes 1 to 2 times as long as sending it", "calls come in runs of one model, 1 to 100 calls a run"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -213,14 +217,79 @@ func TestAssumptionsChangeACopy(t *testing.T) {
 	if a.Models != nil || !a.Linear {
 		t.Errorf("%+v", a)
 	}
+
+	// Five models of equal weight: a foreign one comes first in half of the cases, in
+	// runs of 4 for every eighth call.
+	p, a = change("calls come in runs", 4)
+	if miss := p.Process.Miss(wide, cost.Set(0).With(big)); math.Abs(miss-1.0/8) > 1e-12 || a.Models != nil || a.Means != planner.ByTrace || a.Low != 1 || a.Assumed != 1 || a.High != 100 || !a.Linear {
+		t.Errorf("%v of calls miss, %+v", miss, a)
+	}
+	if i := slices.IndexFunc(list, func(x planner.Assumption) bool { return x.Means == planner.ByTrace }); i != len(list)-1 {
+		t.Errorf("number %d of %d is that of calls, it is not the last", i, len(list))
+	}
 	if diff := cmp.Diff(before, r.Problem); diff != "" {
 		t.Errorf("the problem itself was changed: %s", diff)
+	}
+	// where all fits together, only plans that load have something to gain
+	fits := mustResolve(t, planOf("up", "dense"), compile.V2_1)
+	for _, test := range []struct {
+		answer *planner.Plan
+		listed bool
+	}{{together(fits), false}, {apart(fits), true}} {
+		list := fits.Assumptions(test.answer)
+		if listed := list[len(list)-1].Means == planner.ByTrace; listed != test.listed {
+			t.Errorf("independent calls are listed: %v, want %v", listed, test.listed)
+		}
+	}
+	r = mustResolve(t, planOf("wide", "up", "dense", "copy", "big"), compile.V16_0)
+	r.Problem.Process = cost.Independent([]float64{1, 1, 1, 1, 1}) // whatever it is
+	for _, a := range r.Assumptions(together(r)) {
+		if a.Means == planner.ByTrace {
+			t.Error("a problem with a process of its own takes calls for independent")
+		}
 	}
 
 	r = mustResolve(t, planOf("dense", "big"), compile.V1_0)
 	list = r.Assumptions(together(r))
 	if p, a = change("as 2.1 does", 1); p.Version != compile.V2_1 || a.Unit != "" || a.SettledBy != "one real compile of big, dense in this order" || !slices.Equal(a.Models, []int{1, 0}) {
 		t.Errorf("version %s, %+v", p.Version, a)
+	}
+}
+
+// What is taken for granted and from where on another plan would be better are
+// one sentence, of every kind.
+func TestAssumptionsInWords(t *testing.T) {
+	text := planOf("wide", "up", "dense", "copy", "big")
+	for _, test := range []struct {
+		version compile.Version
+		of      string // a part of the range
+		values  []float64
+		means   planner.Means
+		want    string
+	}{
+		{compile.V16_0, "for dense", []float64{49}, planner.ByCompile, "the compiler reserves 36 rows of every tile for dense; if it reserves at least 49 rows"},
+		{compile.V2_1, "for dense", []float64{1}, planner.ByCompile, "the compiler reserves 0 rows of every tile for dense; if it reserves at least 1 row"},
+		{compile.V16_0, "heuristic", []float64{1.05}, planner.ByCompile, "holding the heuristic TRANSPOSE_CONV of up takes the memory counted; if it takes at least 1.05 times that"},
+		{compile.V1_0, "as 2.1 does", nil, planner.ByCompile, "compiler 1.0 puts each group of a partitioned op on a tile of its own; if it puts the groups of a partitioned op on the first tile with room, as 2.1 does"},
+		{compile.V14_1, "as 1.0 does", nil, planner.ByCompile, "compiler 14.1 puts the groups of a partitioned op on the first tile with room; if it puts each group of a partitioned op on a tile of its own, as 1.0 does"},
+		{compile.V16_0, "of copy, wide takes", []float64{2.7}, planner.ByProfile, "streaming a convolution of copy, wide takes as long as sending it; if it takes at least 2.7 times as long"},
+		{compile.V16_0, "the link", []float64{40.8}, planner.ByProfile, "the link of tpu0 (usb2) carries 34 MB/s; if it carries at least 40.8 MB/s"},
+		{compile.V16_0, "in runs", []float64{3}, planner.ByTrace, "calls are independent of each other; if they come in runs of one model, at least 3 calls a run"},
+	} {
+		r := mustResolve(t, text, test.version)
+		list := r.Assumptions(together(r))
+		i := slices.IndexFunc(list, func(a planner.Assumption) bool { return strings.Contains(a.Range(), test.of) })
+		if i < 0 {
+			t.Errorf("%s: no assumption with %q", test.version, test.of)
+			continue
+		}
+		f := planner.Finding{Assumption: &list[i], PlanChanges: true}
+		if test.values != nil {
+			f.AtLeast = &test.values[0]
+		}
+		if got := f.Assumes + "; if " + f.Condition(); got != test.want || f.Means != test.means {
+			t.Errorf("%s: %s: got  %s\nwant %s", test.version, f.Means, got, test.want)
+		}
 	}
 }
 
@@ -265,9 +334,22 @@ func TestAssumptionsCanBeVaried(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, f := range findings {
-			if f.SettledBy == "" || f.Tried == 0 || f.Checked == planner.CheckedEarly {
+			if f.SettledBy == "" || f.Assumes == "" || (f.Means == planner.ByCompile) != (f.Models != nil) || f.Tried == 0 || f.Checked == planner.CheckedEarly {
 				t.Errorf("%s: %s: %+v", v, list[i].Range(), f)
 			}
 		}
+	}
+}
+
+// The compile that is worth most comes first: that of the assumption on which most
+// of the plan's cost hangs, which is the one that optimize names.
+func TestUnsettledBeginsWithTheLargestStake(t *testing.T) {
+	r := mustResolve(t, planOf("wide", "up", "dense"), compile.V16_0)
+	finding := func(model int, regret, value float64, changes bool) planner.Finding {
+		return planner.Finding{Assumption: &planner.Assumption{Models: []int{model}}, PlanChanges: changes, Regret: regret, ValueAtWorst: value}
+	}
+	calls := r.Unsettled(together(r), []planner.Finding{finding(0, 9, 90, true), finding(1, 1, 2, true), finding(2, 5, 5, false)})
+	if len(calls) < 2 || !slices.Equal(calls[0], []int{1}) || !slices.Equal(calls[1], []int{0}) {
+		t.Errorf("compiles %v, want up, of whose 2 ms 1 may be saved, and then wide", calls)
 	}
 }

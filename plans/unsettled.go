@@ -11,7 +11,7 @@ import (
 // Unsettled lists the compiler calls whose result the prediction cannot
 // settle, as indexes of models in command-line order, the one that is worth most
 // first: those that settle an assumption under which another plan would be
-// better, by what that one would save, then the plan's own groups whose
+// better, by the share that it would save ([planner.Finding.Stake]), then the plan's own groups whose
 // split is not certain, by how often they are called. What was compiled
 // already is not among them.
 func (r *Resolved) Unsettled(answer *planner.Plan, findings []planner.Finding) [][]int {
@@ -29,7 +29,7 @@ func (r *Resolved) Unsettled(answer *planner.Plan, findings []planner.Finding) [
 			open = append(open, &findings[i])
 		}
 	}
-	slices.SortStableFunc(open, func(a, b *planner.Finding) int { return cmp.Compare(b.Regret, a.Regret) })
+	slices.SortStableFunc(open, func(a, b *planner.Finding) int { return cmp.Compare(b.Stake(), a.Stake()) })
 	for _, f := range open {
 		add(f.Models)
 	}

@@ -30,7 +30,8 @@ func optimizeCommand(u *ui) *cli.Command {
 		Description: `Reads a plan file and its models, predicts what edgetpu_compiler would cache for
 every group of models and every order worth trying, and prints the best plan
 with its evidence. It also plans again for other values of what is not known,
-and says whether one would change the plan and what settles it; -v lists all.
+and says whether one would change the plan, what it is then worth and which
+command settles it; -v lists all.
 The decision is written to the lock beside the plan file, PLAN.lock.json, and
 with --emit as build commands. What the lock decided before stays unless the
 new plan is better by more than --min-gain, both with the models, rates and
@@ -287,16 +288,19 @@ func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) erro
 	if k := p.Plan.Kept; k != nil && k.Gain > planner.Tie {
 		return nil
 	}
-	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
+	watch := u.watch(r.plan + ": how firm is it?")
+	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
+	watch.end()
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return fmt.Errorf("%s: how firm the plan is: %w", r.plan, err)
 	}
-	p.Checked, p.Stability = true, findings
+	p.Checked, p.Stability, p.Listed = true, findings, u.verbose
+	p.Settling = settlings(r, p)
 	for i := range findings {
-		u.done("%s: %s", r.plan, p.Finding(&findings[i]))
+		u.done("%s: %s", r.plan, p.Finding(i))
 	}
 	return nil
 }

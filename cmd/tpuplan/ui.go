@@ -17,7 +17,8 @@ package main
 //     unless NO_COLOR is set or TERM is dumb; FORCE_COLOR turns it on
 //     elsewhere, and --color has the last word.
 //   - What comes from a file and would steer a terminal is shown as "?".
-//   - No prompts, and no progress off a terminal.
+//   - No prompts, and no progress off a terminal: there it is one line, shown
+//     when work lasts and gone when it ends.
 
 import (
 	"errors"
@@ -25,10 +26,14 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/plans"
 )
 
@@ -169,4 +174,93 @@ func (u *ui) isStdout(path string) bool {
 	out, errOut := f.Stat()
 	info, err := os.Stat(path)
 	return errOut == nil && err == nil && os.SameFile(out, info)
+}
+
+// progressAfter is when work takes so long that one would like to see that it goes on.
+const progressAfter = time.Second
+
+// watch is a line on a terminal that says how far some work is. It is shown
+// once that has taken a while, overwritten as it goes on, and gone at the end.
+// A nil watch shows nothing.
+type watch struct {
+	out   io.Writer
+	title string
+	width int // columns of the terminal
+	timer *time.Timer
+
+	mu      sync.Mutex
+	text    string // how far it is
+	written int    // columns of what stands there now
+	due     bool   // it has taken a while
+	over    bool
+}
+
+// watch begins a line about some work; end has to be called. It is nil off a
+// terminal, on one that cannot overwrite, and with -q.
+func (u *ui) watch(title string) *watch {
+	f, ok := u.err.(*os.File)
+	if !ok || u.quiet || !isTerminal(f) || u.getenv("TERM") == "dumb" {
+		return nil
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 1 {
+		width = 80
+	}
+	w := newWatch(f, title, width)
+	w.timer = time.AfterFunc(progressAfter, w.show)
+	return w
+}
+
+func newWatch(out io.Writer, title string, width int) *watch {
+	return &watch{out: out, title: view.Visible(title), width: width}
+}
+
+// assumptions says how many assumptions of a plan are judged.
+func (w *watch) assumptions(done, of int) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = fmt.Sprintf("%d of %d assumptions", done, of)
+	w.draw()
+}
+
+// show is called when the work has taken a while.
+func (w *watch) show() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.due = true
+	w.draw()
+}
+
+// draw writes the line over what stands there. A line that is wrapped could not be
+// overwritten: it is cut, for its end says how far it is, from the left.
+func (w *watch) draw() {
+	if !w.due || w.over || w.text == "" {
+		return
+	}
+	line := w.title + " " + w.text
+	for columns.Width(line) >= w.width && line != "" {
+		_, n := utf8.DecodeRuneInString(line)
+		line = line[n:]
+	}
+	now := columns.Width(line)
+	fmt.Fprint(w.out, "\r"+line+strings.Repeat(" ", max(0, w.written-now)))
+	w.written = max(w.written, now)
+}
+
+// end takes the line away.
+func (w *watch) end() {
+	if w == nil {
+		return
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over = true; w.written > 0 {
+		fmt.Fprint(w.out, "\r"+strings.Repeat(" ", w.written)+"\r")
+	}
 }

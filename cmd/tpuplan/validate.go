@@ -168,7 +168,7 @@ func validatePlan(c *cli.Context, u *ui) error {
 		}
 		return &failure{exitFailed, fmt.Errorf("%s: %w", r.lock, err), hint}
 	}
-	if err := r.settle(c.Context, v, e); err != nil {
+	if err := r.settle(c.Context, u, v, e); err != nil {
 		return interrupted(c.Context, err)
 	}
 	for _, w := range v.Result.Warnings {
@@ -452,12 +452,14 @@ func (r *trial) measurer(ctx context.Context, u *ui, v *view.Validation, e *vali
 }
 
 // settle says what the validation tells of the plan's assumptions.
-func (r *trial) settle(ctx context.Context, v *view.Validation, e *validation.Experiment) error {
+func (r *trial) settle(ctx context.Context, u *ui, v *view.Validation, e *validation.Experiment) error {
 	problem, own := v.Resolved.Problem, v.Arrangements[0].Answer
 	if own == nil {
 		return nil
 	}
-	findings, err := planner.Stability(ctx, problem, own, planner.Options{}, v.Resolved.Assumptions(own))
+	watch := u.watch(r.plan + ": how firm is it?")
+	findings, err := planner.Stability(ctx, problem, own, planner.Options{Progress: watch.assumptions}, v.Resolved.Assumptions(own))
+	watch.end()
 	if err != nil {
 		return fmt.Errorf("%s: how firm the plan is: %w", r.plan, err)
 	}

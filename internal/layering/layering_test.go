@@ -35,7 +35,7 @@ var layers = map[string][]string{
 	"profile/fit":               {"cost", "profile", "tflite"},
 	"profile/validation":        {"cost", "cost/replay", "profile", "tflite"},
 	"profile/simulator":         {"cost", "cost/replay", "profile", "profile/validation", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "profile/simulator", "profile/validation", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "profile/simulator", "profile/validation", "tflite"},
 	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/validation", "tflite"},
 	"profile/remote":            {"compile/emit", "internal/process", "profile", "profile/device", "tflite"},
 }

@@ -27,6 +27,8 @@ type Planned struct {
 
 	Checked   bool              // Stability was found out
 	Stability []planner.Finding // which assumptions change the plan
+	Settling  []Settling        // of each of them; may be nil
+	Listed    bool              // the user has seen all of them already
 
 	Compiles  [][]string // the real compiles that were spent on this plan, models by name
 	Unsettled bool       // more of them would settle more
@@ -486,8 +488,11 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		}
 		paragraph(b, s, "      ", text)
 	}
-	if text := p.firmness(); text != "" {
+	if text, command := p.firmness(); text != "" {
 		paragraph(b, s, "      ", text)
+		if command != "" {
+			b.WriteString("      " + command + "\n") // in one piece, to be copied
+		}
 	}
 }
 

@@ -3,12 +3,22 @@ package view
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tpuplan/tpuplan/planner"
 )
 
+// Settling is the command that settles a finding, as a shell takes it; there
+// may be none.
+type Settling struct {
+	Command string
+	Begins  bool // it is the first of several
+	Compile int  // the real compile that settles it is the command's so manieth; 0 if it is none
+}
+
 type findingJSON struct {
 	Assumption      string          `json:"assumption"`
+	Assumes         string          `json:"assumes,omitempty"`
 	Unit            string          `json:"unit,omitempty"` // that and the values are absent for a rule, which has none
 	Low             *number         `json:"low,omitempty"`
 	High            *number         `json:"high,omitempty"`
@@ -20,11 +30,14 @@ type findingJSON struct {
 	RegretMS        *number         `json:"regret_ms,omitempty"` // or, of the other objective,
 	RegretBytes     *number         `json:"regret_bytes,omitempty"`
 	WorstAt         *number         `json:"worst_at,omitempty"`
+	WorstMS         *number         `json:"value_at_worst_ms,omitempty"` // absent where the regret is 0
+	WorstBytes      *number         `json:"value_at_worst_bytes,omitempty"`
 	Better          [][]string      `json:"better,omitempty"`
 	Checked         planner.Checked `json:"checked"`
 	Tried           int             `json:"values_tried"`
 	SettledBy       string          `json:"settled_by"`
 	SettledByModels []string        `json:"settled_by_compile_of,omitempty"`
+	SettledWith     string          `json:"settled_by_command,omitempty"`
 }
 
 // findingsJSON is nil if nothing was found out, and empty if there was nothing to find.
@@ -36,17 +49,21 @@ func (p *Planned) findingsJSON() []findingJSON {
 	for i := range p.Stability {
 		f := &p.Stability[i]
 		x := findingJSON{
-			Assumption: f.Range(), Unit: f.Unit, PlanChanges: f.PlanChanges, Patchy: f.Patchy, Checked: f.Checked, Tried: f.Tried,
+			Assumption: f.Range(), Assumes: f.Assumes, Unit: f.Unit, PlanChanges: f.PlanChanges, Patchy: f.Patchy, Checked: f.Checked, Tried: f.Tried,
 			ChangesAtLeast: (*number)(f.AtLeast), ChangesAtMost: (*number)(f.AtMost),
-			SettledBy: f.SettledBy, SettledByModels: p.namesOf(f.Models),
+			SettledBy: f.SettledBy, SettledByModels: p.namesOf(f.Models), SettledWith: p.settling(i).Command,
 		}
 		if f.Unit != "" {
 			x.Low, x.High, x.Assumed, x.WorstAt = (*number)(&f.Low), (*number)(&f.High), (*number)(&f.Assumed), (*number)(&f.Worst)
 		}
-		if regret := (*number)(&f.Regret); p.Resolved.Problem.Objective == planner.ByteHits {
-			x.RegretBytes = regret
+		regret, value := (*number)(&f.Regret), (*number)(&f.ValueAtWorst)
+		if f.ValueAtWorst == 0 {
+			value = nil
+		}
+		if p.Resolved.Problem.Objective == planner.ByteHits {
+			x.RegretBytes, x.WorstBytes = regret, value
 		} else {
-			x.RegretMS = regret
+			x.RegretMS, x.WorstMS = regret, value
 		}
 		for _, g := range f.Better {
 			x.Better = append(x.Better, p.namesOf(g))
@@ -56,17 +73,25 @@ func (p *Planned) findingsJSON() []findingJSON {
 	return out
 }
 
+// settling is how to settle a finding; the zero value if nobody said.
+func (p *Planned) settling(i int) Settling {
+	if i >= len(p.Settling) {
+		return Settling{}
+	}
+	return p.Settling[i]
+}
+
 // firmness says in a sentence whether something that is not known would change
-// the plan; of several such things the one that costs most is named.
-func (p *Planned) firmness() string {
-	var worst *planner.Finding
-	changing, some, early := 0, 0, 0
+// the plan, and gives the command that settles it; of several such things the
+// one is named that most of the plan's cost hangs on.
+func (p *Planned) firmness() (text, command string) {
+	worst, changing, some, early := -1, 0, 0, 0
 	for i := range p.Stability {
 		f := &p.Stability[i]
 		switch {
 		case f.PlanChanges:
-			if changing++; worst == nil || f.Regret > worst.Regret {
-				worst = f
+			if changing++; worst < 0 || f.Stake() > p.Stability[worst].Stake() {
+				worst = i
 			}
 		case f.Checked == planner.CheckedSome:
 			some++
@@ -77,29 +102,47 @@ func (p *Planned) firmness() string {
 	ranges := count(len(p.Stability), "stated range")
 	switch {
 	case len(p.Stability) == 0:
-		return ""
-	case worst != nil && changing > 1:
-		return fmt.Sprintf("not firm: %s (-v lists %d more)", p.change(worst), changing-1)
-	case worst != nil:
-		return "not firm: " + p.change(worst)
+		return "", ""
+	case worst >= 0:
+		more := ""
+		if changing > 1 && !p.Listed {
+			more = fmt.Sprintf(" (-v lists %d more)", changing-1)
+		}
+		return "not firm: " + p.change(&p.Stability[worst]) + more + "; " + p.settles(worst), p.settling(worst).Command
 	case early > 0:
-		return fmt.Sprintf("firm as far as is known: none of %s was seen to change the plan, but %d could not be searched to the end", ranges, early)
+		return fmt.Sprintf("firm as far as is known: none of %s was seen to change the plan, but %d could not be searched to the end", ranges, early), ""
 	case some > 0:
-		return fmt.Sprintf("firm: the plan holds under %s of what is not known, %d of them tried at some values only", ranges, some)
+		return fmt.Sprintf("firm: the plan holds under %s of what is not known, %d of them tried at some values only", ranges, some), ""
 	}
-	return fmt.Sprintf("firm: the plan holds under %s of what is not known", ranges)
+	return fmt.Sprintf("firm: the plan holds under %s of what is not known", ranges), ""
 }
 
-// change says when the plan changes, to what, what that is worth and what settles it.
+// change says what is assumed, when the plan changes, to what, and what that
+// is worth of what a call costs then.
 func (p *Planned) change(f *planner.Finding) string {
-	calls, order := "a call takes", ""
-	if p.Resolved.Problem.Objective == planner.ByteHits {
-		calls = "a call sends"
-	}
+	order, where := "", ""
 	if p.sameGroups(f.Better) {
 		order = " in this order"
 	}
-	return fmt.Sprintf("if %s, %s up to %s less with %s%s; %s settles it", f.Condition(), calls, p.number(f.Regret), p.inWords(f.Better), order, f.SettledBy)
+	if at := f.At(); at != "" {
+		where = "at " + at + " "
+	}
+	return fmt.Sprintf("the plan assumes that %s; if %s, the better plan is %s%s: %sit saves %s of %s",
+		f.Assumes, f.Condition(), p.inWords(f.Better), order, where, p.number(f.Regret), p.value(f.ValueAtWorst))
+}
+
+// settles says what settles a finding; its command, if there is one, follows.
+func (p *Planned) settles(i int) string {
+	text, how := p.Stability[i].SettledBy+" settles it", p.settling(i)
+	switch {
+	case how.Command == "":
+		return text
+	case how.Begins:
+		return text + ", beginning with:"
+	case how.Compile > 1:
+		return fmt.Sprintf("%s, compile %d of:", text, how.Compile)
+	}
+	return text + ":"
 }
 
 // sameGroups reports that only the order inside groups differs from the plan's.
@@ -115,11 +158,12 @@ func (p *Planned) sameGroups(groups [][]int) bool {
 	return slices.EqualFunc(sets(groups), sets(p.groups()), slices.Equal)
 }
 
-// Finding is one finding in a sentence.
-func (p *Planned) Finding(f *planner.Finding) string {
+// Finding is finding i in a sentence.
+func (p *Planned) Finding(i int) string {
+	f := &p.Stability[i]
 	switch {
 	case f.PlanChanges:
-		return "the plan changes " + p.change(f)
+		return strings.TrimSpace("not firm: " + p.change(f) + "; " + p.settles(i) + " " + p.settling(i).Command)
 	case f.Checked == planner.CheckedEarly:
 		return "no change was found, but the search not finished, if " + f.Range()
 	}
