@@ -17,11 +17,10 @@ import (
 type blind struct {
 	*orders
 	known map[blindState]float64
-	found []outcome
 }
 
 type blindState struct {
-	rest set
+	rest set // of which some part has few enough rows
 	free int
 }
 
@@ -38,17 +37,25 @@ const (
 	maxBlindOutcomes = 64 // of one model
 )
 
-// least bounds the cost of the models of rest when free rows are left.
+// least bounds the cost of the models of rest when free rows are left. Models
+// none of whose parts has few enough rows stream all, whenever they come.
 func (b *blind) least(rest set, free int) float64 {
+	full := 0.0
+	for s := rest; s != 0; s &= s - 1 {
+		if m := bits.TrailingZeros64(uint64(s)); b.smallest[m] > free {
+			full += b.relaxed.full[m]
+			rest &^= 1 << m
+		}
+	}
 	if rest == 0 {
-		return 0
+		return full
 	}
 	key := blindState{rest, free}
 	if v, ok := b.known[key]; ok {
-		return v
+		return full + v
 	}
 	if len(b.known) >= maxBlindStates {
-		return b.relaxed.bound(rest, free)
+		return full + b.relaxed.bound(rest, free)
 	}
 	best := math.Inf(1)
 	for s := rest; s != 0; s &= s - 1 {
@@ -56,27 +63,45 @@ func (b *blind) least(rest set, free int) float64 {
 		if !b.f.mayCome(m, rest) {
 			continue
 		}
-		first := len(b.found)
-		complete := b.outcomes(b.f.sorted[m].Parts(), b.f.sortedStream[m], outcome{free: free}, first)
-		last := len(b.found)
-		if !complete {
-			b.found = b.found[:first]
+		found := b.f.outcomes(m, free)
+		if found == nil {
 			best = min(best, b.relaxed.bound(rest, free))
-			continue
 		}
-		for i := first; i < last; i++ {
-			x := b.found[i]
+		for _, x := range found {
 			best = min(best, b.f.prices[m].cost(x.cached, x.streaming, b.miss[m])+b.least(rest&^(1<<m), x.free))
 		}
-		b.found = b.found[:first]
 	}
 	b.known[key] = best
-	return best
+	return full + best
 }
 
-// outcomes appends what placing parts in their order after what x holds may
-// come to. It reports false if there are too many.
-func (b *blind) outcomes(parts []compile.Part, stream []float64, x outcome, first int) bool {
+// placements remembers the outcomes of one model by the rows that are free before it.
+type placements struct {
+	at   []int32 // 1 + where the outcomes begin in list, 0: not known yet
+	list [][]outcome
+}
+
+// outcomes are what placing a model may come to when so many rows are free;
+// nil if there are too many.
+func (f *field) outcomes(m, free int) []outcome {
+	p := &f.placed[m]
+	if p.at == nil {
+		p.at = make([]int32, compile.PoolRows(-maxSmallRows)+1)
+	}
+	if p.at[free] == 0 {
+		var found []outcome
+		if !f.place(&found, f.sorted[m].Parts(), f.sortedStream[m], outcome{free: free}) {
+			found = nil
+		}
+		p.list = append(p.list, found)
+		p.at[free] = int32(len(p.list))
+	}
+	return p.list[p.at[free]-1]
+}
+
+// place appends what placing parts in their order after what x holds may come
+// to. It reports false if there are too many.
+func (f *field) place(found *[]outcome, parts []compile.Part, stream []float64, x outcome) bool {
 	for i := range parts {
 		part := &parts[i]
 		rows := partRows(part)
@@ -84,23 +109,23 @@ func (b *blind) outcomes(parts []compile.Part, stream []float64, x outcome, firs
 			x.streaming += stream[i]
 			continue
 		}
-		if part.Groups > 0 && !b.sureToFit(part, x.free) {
+		if part.Groups > 0 && !f.sureToFit(part, x.free) {
 			without := x
 			without.streaming += stream[i]
-			if !b.outcomes(parts[i+1:], stream[i+1:], without, first) {
+			if !f.place(found, parts[i+1:], stream[i+1:], without) {
 				return false
 			}
 		}
 		x.cached += part.Bytes
 		x.free -= rows
 	}
-	b.found = append(b.found, x)
-	return len(b.found)-first <= maxBlindOutcomes
+	*found = append(*found, x)
+	return len(*found) <= maxBlindOutcomes
 }
 
 // sureToFit reports whether a partitioned op finds room wherever the free rows
 // lie: some tile has a sixteenth of them, before its last group too. In 1.0 each group has its tile.
-func (b *blind) sureToFit(part *compile.Part, free int) bool {
+func (f *field) sureToFit(part *compile.Part, free int) bool {
 	beforeLast := free - (part.Groups-1)*part.GroupRows
-	return b.f.problem.Version != compile.V1_0 && beforeLast >= compile.Tiles*part.GroupRows
+	return f.problem.Version != compile.V1_0 && beforeLast >= compile.Tiles*part.GroupRows
 }

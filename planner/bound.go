@@ -15,7 +15,8 @@ import (
 // capacity is greedy by gain per row (the fractional knapsack, Dantzig 1957).
 // Nothing here assumes that more room caches more.
 type relaxation struct {
-	base  []float64 // cost of each model with nothing cached
+	base  []float64 // cost of each model with nothing cached but what takes no rows
+	full  []float64 // cost of each model with nothing cached
 	items []gain    // by gain per row, best first
 }
 
@@ -30,13 +31,16 @@ func (g gain) perRow() float64 { return g.worth / float64(g.rows) }
 
 // relax prepares the bound of a group with the given misses. Items may share
 // the field's scratch memory: the next call overwrites them.
-func (f *field) relax(group set, reserved int, miss []float64, base []float64) relaxation {
-	r := relaxation{base: base, items: f.gains[:0]}
+func (f *field) relax(group set, reserved int, miss, base, full []float64) relaxation {
+	r := relaxation{base: base, full: full, items: f.gains[:0]}
 	room := compile.PoolRows(reserved)
 	for s := group; s != 0; s &= s - 1 {
 		m := bits.TrailingZeros64(uint64(s))
 		p := &f.prices[m]
 		base[m] = p.cost(0, p.streamAll, 0)
+		if r.full != nil {
+			r.full[m] = base[m]
+		}
 		most := f.most(m, room)
 		if most == 0 {
 			continue
@@ -141,7 +145,7 @@ func fill(items []gain, room int) float64 {
 
 // fractional bounds the cost of a group of a sequential compiler.
 func (f *field) fractional(group set, reserved int, miss []float64) float64 {
-	r := f.relax(group, reserved, miss, f.costs)
+	r := f.relax(group, reserved, miss, f.costs, nil)
 	return f.sumOf(r.base, group) - fill(r.items, compile.PoolRows(reserved))
 }
 

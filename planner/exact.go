@@ -31,6 +31,7 @@ type exact struct {
 	first  []mask    // its group that holds the lowest model
 	worth  float64   // of plan, infinite while there is none
 	plan   []mask    // into groups with an order
+	forks  []*search // one for each goroutine
 }
 
 // mask is a group of the models of an exact search.
@@ -168,34 +169,24 @@ func upperOf(x *solved) float64 { return x.upper }
 func (e *exact) bound() {
 	e.alike()
 	var next atomic.Int64
-	var running sync.WaitGroup
-	forks := make([]*search, max(1, min(e.workers, len(e.groups)/boundChunk)))
-	for i := range forks {
-		forks[i] = e.fork(e.budget)
-		running.Go(func() {
-			s := forks[i]
-			for {
-				from := mask(next.Add(boundChunk) - boundChunk)
-				if from > e.full {
-					return
-				}
-				for g := max(1, from); g < from+boundChunk && g <= e.full; g++ {
-					group := e.set(g)
-					switch {
-					case e.canon != nil && e.canon[g] != g:
-					case s.f.allowed(group):
-						e.groups[g] = s.boundGroup(group)
-					default:
-						e.groups[g] = solved{lower: math.Inf(1), upper: math.Inf(1), done: true}
-					}
+	e.sideBySide(len(e.groups)/boundChunk, func(s *search) {
+		for {
+			from := mask(next.Add(boundChunk) - boundChunk)
+			if from > e.full {
+				return
+			}
+			for g := max(1, from); g < from+boundChunk && g <= e.full; g++ {
+				group := e.set(g)
+				switch {
+				case e.canon != nil && e.canon[g] != g:
+				case s.f.allowed(group):
+					e.groups[g] = s.boundGroup(group)
+				default:
+					e.groups[g] = solved{lower: math.Inf(1), upper: math.Inf(1), done: true}
 				}
 			}
-		})
-	}
-	running.Wait()
-	for _, s := range forks {
-		e.join(s)
-	}
+		}
+	})
 	if e.canon != nil {
 		for g := mask(1); g <= e.full; g++ {
 			e.groups[g] = e.groups[e.canon[g]]
@@ -448,25 +439,38 @@ func (e *exact) solveSome(open []candidate, lower float64) {
 		}
 		batch = append(batch, x)
 	}
-	forks := make([]*search, len(batch))
 	found := make([]solved, len(batch))
 	share := max(1, (e.budget-e.f.nodes)/int64(len(batch)))
-	for i := range forks {
-		forks[i] = e.fork(share)
-	}
 	var next atomic.Int64
-	var running sync.WaitGroup
-	for range min(e.workers, len(batch)) {
-		running.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(batch)); i = next.Add(1) - 1 {
-				found[i] = forks[i].solveGroup(e.set(batch[i].group), cut-batch[i].rest)
-			}
-		})
-	}
-	running.Wait()
+	e.sideBySide(len(batch), func(s *search) {
+		for i := next.Add(1) - 1; i < int64(len(batch)); i = next.Add(1) - 1 {
+			s.limit, s.budget = "", s.f.nodes+share
+			found[i] = s.solveGroup(e.set(batch[i].group), cut-batch[i].rest)
+		}
+	})
 	for i := range batch {
-		e.join(forks[i])
 		e.take(batch[i].group, found[i])
+	}
+}
+
+// sideBySide runs work in as many goroutines as may search, at most so many,
+// and adds up what they did.
+func (e *exact) sideBySide(most int, work func(*search)) {
+	n := max(1, min(e.workers, most))
+	for len(e.forks) < n {
+		e.forks = append(e.forks, e.fork(e.budget))
+	}
+	if n == 1 {
+		work(e.forks[0])
+	} else {
+		var running sync.WaitGroup
+		for _, s := range e.forks[:n] {
+			running.Go(func() { work(s) })
+		}
+		running.Wait()
+	}
+	for _, s := range e.forks[:n] {
+		e.join(s)
 	}
 }
 

@@ -46,6 +46,7 @@ type field struct {
 	outlook compile.Outlook
 	gains   []gain
 	sums    []tally
+	placed  []placements
 }
 
 // mergedOp is what the search needs of an op of compile.Merged.
@@ -142,6 +143,7 @@ func (f *field) fork() *field {
 
 func (f *field) scratch() {
 	f.nodes, f.merger, f.shares, f.listed, f.outlook, f.gains = 0, compile.Merger{}, nil, nil, compile.Outlook{}, nil
+	f.placed = make([]placements, f.n)
 	f.costs, f.miss, f.sums = make([]float64, f.n), make([]float64, f.n), make([]tally, f.n)
 }
 

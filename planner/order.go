@@ -46,16 +46,19 @@ func (s *search) fork(budget int64) *search {
 	return &search{ctx: s.ctx, f: s.f.fork(), off: s.off, budget: budget, pruned: map[string]int64{}, workers: 1, target: s.target}
 }
 
-// join adds what a fork did. A fork that met the limit of its part of the budget
-// leaves the rest to be done by others.
+// join adds what a fork did since it was last asked. A fork that met the limit
+// of its part of the budget leaves the rest to be done by others.
 func (s *search) join(o *search) {
 	s.f.nodes += o.f.nodes
+	o.f.nodes = 0
 	for rule, n := range o.pruned {
 		s.pruned[rule] += n
+		delete(o.pruned, rule)
 	}
 	if o.limit == LimitInterrupted {
 		s.limit = o.limit
 	}
+	o.limit = ""
 }
 
 // solveGroup finds the best order of a group. Orders that cost no less than
@@ -106,7 +109,7 @@ func (s *search) solveSequential(group set, cutoff float64) solved {
 		search: s, group: group, miss: f.misses(group),
 		costs: make([]float64, f.n), seen: map[reached]float64{}, smallest: make([]int, f.n), grouped: make([]int, f.n), cutoff: cutoff,
 	}
-	o.relaxed = f.relax(group, reserved, o.miss, make([]float64, f.n))
+	o.relaxed = f.relax(group, reserved, o.miss, make([]float64, f.n), make([]float64, f.n))
 	o.relaxed.items = slices.Clone(o.relaxed.items) // the scratch memory is used below
 	o.relaxed.sort()
 	o.best.lower = o.relaxed.bound(group, compile.PoolRows(reserved))
@@ -128,7 +131,7 @@ func (s *search) solveSequential(group set, cutoff float64) solved {
 		o.smallest[m], o.grouped[m] = 1<<30, 1<<30
 		for i := range f.loads[m].Parts {
 			part := &f.loads[m].Parts[i]
-			o.smallest[m] = min(o.smallest[m], part.Rows)
+			o.smallest[m] = min(o.smallest[m], partRows(part))
 			if part.Groups > 0 {
 				o.grouped[m] = min(o.grouped[m], part.Groups*part.GroupRows)
 			}

@@ -56,7 +56,7 @@ func (f *field) apartBound() float64 {
 // cached in fractions. Copies in 16.0 count as if each had a pool of its own:
 // together they may claim to cache more than the pool holds.
 func (f *field) atBest(group set, reserved int, miss []float64) float64 {
-	r := f.relax(group, reserved, miss, make([]float64, f.n))
+	r := f.relax(group, reserved, miss, make([]float64, f.n), nil)
 	if !f.problem.Version.Sequential() {
 		kept := r.items[:0]
 		for _, g := range r.items {

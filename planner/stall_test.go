@@ -33,7 +33,7 @@ func TestSearchWithStalls(t *testing.T) {
 			}
 			if v.Sequential() {
 				reserved := f.reserved(g)
-				o := &orders{search: s, group: g, miss: f.misses(g), relaxed: f.relax(g, reserved, f.misses(g), make([]float64, f.n))}
+				o := &orders{search: s, group: g, miss: f.misses(g), relaxed: f.relax(g, reserved, f.misses(g), make([]float64, f.n), make([]float64, f.n)), smallest: make([]int, f.n)}
 				o.relaxed.sort()
 				b := &blind{orders: o, known: map[blindState]float64{}}
 				if lower := b.least(g, compile.PoolRows(reserved)); lower > want+1e-9*want {
