@@ -429,7 +429,7 @@ func (e *exact) solveSome(open []candidate, lower float64) {
 	near := lower + (cut-lower)/8
 	var batch []candidate
 	for _, x := range open {
-		if len(batch) >= leastBatch && (x.worth > near || len(batch) >= mostBatch) {
+		if len(batch) >= leastBatch && (x.worth > near || len(batch) >= max(mostBatch, len(open)/4)) {
 			break
 		}
 		if e.canon != nil {
