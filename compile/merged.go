@@ -35,13 +35,30 @@ func Merge(loads []*Load) *Merged {
 		}
 	}
 	slices.SortStableFunc(g.ops, func(a, b mergedOp) int { return int(int64(a.key) - int64(b.key)) })
+	g.cut()
+	return g
+}
+
+// Only is the list of the ops of some models alone, numbered as before.
+func (g *Merged) Only(models uint64) *Merged {
+	x := &Merged{}
+	for _, op := range g.ops {
+		if models>>op.model&1 != 0 {
+			x.ops = append(x.ops, op)
+		}
+	}
+	x.cut()
+	return x
+}
+
+// cut finds the runs.
+func (g *Merged) cut() {
 	for i := range g.ops {
 		if i == 0 || g.ops[i].key != g.ops[i-1].key {
 			g.runs = append(g.runs, int32(i))
 		}
 	}
 	g.runs = append(g.runs, int32(len(g.ops)))
-	return g
 }
 
 // Len is the number of ops.

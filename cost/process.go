@@ -64,6 +64,24 @@ func (p independent) Miss(m int, foreign Set) float64 {
 	return q / (p.shares[m] + q)
 }
 
+// Misses is Miss for all models of members at once, none of which is foreign:
+// out[m] for each, to the same bit. What the others are called is summed once.
+func (p independent) Misses(members, foreign Set, out []float64) {
+	q := 0.0
+	for _, i := range p.rising {
+		if i < MaxModels && foreign.Has(i) {
+			q += p.shares[i]
+		}
+	}
+	for s := members; s != 0; s &= s - 1 {
+		m := bits.TrailingZeros64(uint64(s))
+		out[m] = 0
+		if q != 0 {
+			out[m] = q / (p.shares[m] + q)
+		}
+	}
+}
+
 // Cyclic is the process that repeats the sequence of models for ever. The
 // error names a model that a Set cannot hold. See [Sequence], which takes one call at a time.
 func Cyclic(sequence []int) (Process, error) {

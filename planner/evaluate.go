@@ -190,11 +190,9 @@ func (f *field) baselines() []rule {
 
 func (f *field) baseline(r rule) Baseline {
 	b := Baseline{Name: r.name, Feasible: true}
-	var costs []float64
 	for _, order := range r.groups {
 		b.Feasible = b.Feasible && f.allowed(setOf(order)) && f.orderAllowed(order)
-		costs = append(costs, f.groupCost(order))
 	}
-	b.Value = sum(costs)
+	b.Value = f.costOf(r.groups)
 	return b
 }

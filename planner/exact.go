@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// exact plans some of the models over all their partitions, while the groups
-// of the others stay as they are: all models of a problem, or a neighbourhood of a
-// plan of many. A group is a mask over the models listed in models.
+// exact plans atoms over all their partitions, while the groups of all other
+// models stay as they are. An atom is a model, or models that stay together: all models of a
+// problem are planned, or a neighbourhood of a plan of many. A group is a mask over the atoms.
 //
 // Every group first has a bound. Dynamic programming over subsets gives the
 // best partition under the bounds, for all models and for every rest. A group
@@ -23,18 +23,20 @@ import (
 // the search going: it is what the bound of a solved group leaves open.
 type exact struct {
 	*search
-	models []int
-	full   mask
-	groups []solved  // by mask
-	canon  []mask    // by mask, of models that are alike the first ones; nil if no two are
-	least  []float64 // by mask: the best partition
-	first  []mask    // its group that holds the lowest model
-	worth  float64   // of plan, infinite while there is none
-	plan   []mask    // into groups with an order
-	forks  []*search // one for each goroutine
+	atoms    []set
+	one      bool // the atoms are all models in their order: a mask is a set
+	full     mask
+	groups   []solved  // by mask
+	canon    []mask    // by mask, of models that are alike the first ones; nil if no two are
+	least    []float64 // by mask: the best partition
+	first    []mask    // its group that holds the lowest model
+	worth    float64   // of plan, infinite while there is none
+	plan     []mask    // into groups with an order
+	forks    []*search // one for each goroutine
+	narrowed *field    // the field of these models, if they are not all
 }
 
-// mask is a group of the models of an exact search.
+// mask is a group of the atoms of an exact search.
 type mask uint32
 
 func (g mask) lowest() int { return bits.TrailingZeros32(uint32(g)) }
@@ -47,34 +49,52 @@ const (
 	boundChunk = 64   // groups that a goroutine bounds at a time
 )
 
-func (s *search) exactly(models []int) *exact {
-	n := len(models)
-	return &exact{
-		search: s, models: models, full: 1<<n - 1, groups: make([]solved, 1<<n),
+func (s *search) exactly(atoms []set) *exact {
+	n := len(atoms)
+	e := &exact{
+		search: s, atoms: atoms, full: 1<<n - 1, groups: make([]solved, 1<<n), one: n == s.f.n,
 		least: make([]float64, 1<<n), first: make([]mask, 1<<n), worth: math.Inf(1),
 	}
+	var models set
+	for i, atom := range atoms {
+		e.one = e.one && atom == set(0).With(i)
+		models |= atom
+	}
+	if models != s.f.all {
+		e.narrowed = s.f.narrow(models)
+	}
+	return e
+}
+
+// atoms are these models, each by itself.
+func atoms(models set) []set {
+	var list []set
+	for ; models != 0; models &= models - 1 {
+		list = append(list, models&-models)
+	}
+	return list
 }
 
 // set is a group by the numbers of all models.
 func (e *exact) set(g mask) set {
-	if len(e.models) == e.f.n {
+	if e.one {
 		return set(g)
 	}
 	var s set
 	for ; g != 0; g &= g - 1 {
-		s = s.With(e.models[g.lowest()])
+		s |= e.atoms[g.lowest()]
 	}
 	return s
 }
 
-// mask is a group of these models.
+// mask is a group of whole atoms.
 func (e *exact) mask(s set) mask {
-	if len(e.models) == e.f.n {
+	if e.one {
 		return mask(s)
 	}
 	var g mask
-	for i, m := range e.models {
-		if s.Has(m) {
+	for i, atom := range e.atoms {
+		if s&atom != 0 {
 			g |= 1 << i
 		}
 	}
@@ -194,18 +214,24 @@ func (e *exact) bound() {
 	}
 }
 
-// alike fills canon if some models are alike.
+// alike fills canon if some atoms are models that are alike.
 func (e *exact) alike() {
-	all, some := e.set(e.full), false
-	for _, m := range e.models {
-		some = some || (e.f.kin[m]&all).Len() > 1
+	var all set
+	some := false
+	for _, atom := range e.atoms {
+		if atom.Len() == 1 {
+			kin := e.f.kin[bits.TrailingZeros64(uint64(atom))]
+			some = some || kin&all != 0
+			all |= atom
+		}
 	}
 	if !some {
 		return
 	}
 	e.canon = make([]mask, len(e.groups))
 	for g := mask(1); g <= e.full; g++ {
-		e.canon[g] = e.mask(e.f.first(e.set(g), all))
+		group := e.set(g)
+		e.canon[g] = e.mask(group&^all | e.f.first(group&all, all))
 	}
 }
 
@@ -320,7 +346,7 @@ func (e *exact) sift(c *candidates) {
 	if len(kept) > maxListed {
 		return
 	}
-	c.byLow = make([][]mask, len(e.models))
+	c.byLow = make([][]mask, len(e.atoms))
 	for i := len(kept) - 1; i >= 0; i-- { // masks rise in the list
 		g := kept[i].group
 		c.byLow[g.lowest()] = append(c.byLow[g.lowest()], g)
@@ -458,7 +484,11 @@ func (e *exact) solveSome(open []candidate, lower float64) {
 func (e *exact) sideBySide(most int, work func(*search)) {
 	n := max(1, min(e.workers, most))
 	for len(e.forks) < n {
-		e.forks = append(e.forks, e.fork(e.budget))
+		s := e.fork(e.budget)
+		if e.narrowed != nil {
+			s.f = e.narrowed.fork()
+		}
+		e.forks = append(e.forks, s)
 	}
 	if n == 1 {
 		work(e.forks[0])

@@ -47,6 +47,13 @@ type field struct {
 	gains   []gain
 	sums    []tally
 	placed  []placements
+	mostOf  []room
+}
+
+// room is how many bytes of a model so many rows can cache.
+type room struct {
+	rows int
+	most int64
 }
 
 // mergedOp is what the search needs of an op of compile.Merged.
@@ -128,10 +135,26 @@ func (f *field) arrange() {
 		return
 	}
 	f.merged = compile.Merge(f.loads)
+	f.listOps()
+}
+
+func (f *field) listOps() {
 	for i := range f.merged.Len() {
 		m, part, rows := f.merged.Op(int32(i))
 		f.ops = append(f.ops, mergedOp{m, rows, f.loads[m].Parts[part].Bytes, f.prices[m].stream[part]})
 	}
+}
+
+// narrow is the field for groups of these models alone, with its own scratch
+// memory: ops of others need not be passed over.
+func (f *field) narrow(models set) *field {
+	x := f.fork()
+	if f.merged == nil {
+		return x
+	}
+	x.merged, x.ops = f.merged.Only(uint64(models)), nil
+	x.listOps()
+	return x
 }
 
 // fork is the field for another goroutine: the same facts, its own scratch memory and count of nodes.
@@ -143,7 +166,10 @@ func (f *field) fork() *field {
 
 func (f *field) scratch() {
 	f.nodes, f.merger, f.shares, f.listed, f.outlook, f.gains = 0, compile.Merger{}, nil, nil, compile.Outlook{}, nil
-	f.placed = make([]placements, f.n)
+	f.placed, f.mostOf = make([]placements, f.n), make([]room, f.n)
+	for m := range f.mostOf {
+		f.mostOf[m].rows = -1
+	}
 	f.costs, f.miss, f.sums = make([]float64, f.n), make([]float64, f.n), make([]tally, f.n)
 }
 
@@ -202,6 +228,12 @@ func (f *field) misses(group set) []float64 {
 
 // missesInto is misses in scratch memory that the next call overwrites.
 func (f *field) missesInto(group set) []float64 {
+	if p, ok := f.process.(interface {
+		Misses(members, foreign set, out []float64)
+	}); ok {
+		p.Misses(group, f.all&^group, f.miss)
+		return f.miss
+	}
 	for s := group; s != 0; s &= s - 1 {
 		m := bits.TrailingZeros64(uint64(s))
 		f.miss[m] = f.process.Miss(m, f.all&^group)

@@ -26,6 +26,7 @@ type search struct {
 	limit   string // what ended the search early
 	pruned  map[string]int64
 	workers int
+	rough   bool    // of ties in 16.0 only the orders that are easy to think of are tried
 	target  float64 // a bound that is not below it ends the search; 0: only the best plan does
 }
 
@@ -43,7 +44,7 @@ func (s *search) stop() string {
 
 // fork is the search for another goroutine, which may spend so many nodes.
 func (s *search) fork(budget int64) *search {
-	return &search{ctx: s.ctx, f: s.f.fork(), off: s.off, budget: budget, pruned: map[string]int64{}, workers: 1, target: s.target}
+	return &search{ctx: s.ctx, f: s.f.fork(), off: s.off, budget: budget, pruned: map[string]int64{}, workers: 1, rough: s.rough, target: s.target}
 }
 
 // join adds what a fork did since it was last asked. A fork that met the limit

@@ -125,7 +125,14 @@ func (f *field) splitCost(m int, s *compile.Split, miss float64) float64 {
 }
 
 // most is the most bytes of a model that a pool of so many rows can cache.
-func (f *field) most(m, room int) int64 {
+func (f *field) most(m, rows int) int64 {
+	if f.mostOf[m].rows != rows {
+		f.mostOf[m] = room{rows, f.newMost(m, rows)}
+	}
+	return f.mostOf[m].most
+}
+
+func (f *field) newMost(m, room int) int64 {
 	var bytes int64
 	dense := 0.0
 	for i := range f.loads[m].Parts {

@@ -16,15 +16,20 @@ func Solve(ctx context.Context, p *Problem, o Options) (*Plan, error) {
 	var a answer
 	many := f.n > o.maxExact()
 	if many {
-		a = s.improve(f.keep(o.Incumbent))
+		a = s.improve(o)
 	} else {
-		a = s.exactly(members(f.all)).run(append(f.starts(), f.keep(o.Incumbent))...)
+		starts := append(f.starts(), f.keep(o.Incumbent))
+		if f.merged != nil && f.n > maxTieOrders {
+			// not all orders of ties are tried: so that none is missed that a search of many models would find
+			starts = append(starts, s.untie(s.descendFrom(f.starts()...)))
+		}
+		a = s.exactly(atoms(f.all)).run(starts...)
 	}
 	if a.groups == nil {
 		return &Plan{Certificate: Certificate{Status: Infeasible, Nodes: f.nodes}}, nil
 	}
 	plan := f.plan(a.groups)
-	if given := f.rule(AsGiven); s.limit != "" || many || a.ties > 0 {
+	if given := f.rule(AsGiven); s.limit != "" || a.ties > 0 {
 		// a search that ended early may have missed even the given order
 		if b := f.baseline(given); b.Feasible && below(b.Value, plan.Value) {
 			plan = f.plan(given.groups)

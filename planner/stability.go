@@ -347,9 +347,9 @@ func (v *varying) compare(p *Problem) trial {
 	}
 	var a answer
 	if f.n <= v.options.maxExact() {
-		a = s.exactly(members(f.all)).run(keep)
+		a = s.exactly(atoms(f.all)).run(keep)
 	} else {
-		a = s.improve(keep)
+		a = s.improve(Options{Incumbent: v.groups})
 	}
 	best := make([]float64, 0, len(a.groups))
 	for _, order := range a.groups {

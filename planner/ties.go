@@ -40,6 +40,9 @@ func (s *search) solveMerged(group set, cutoff float64) solved {
 		return best
 	}
 	complete := false
+	if s.rough {
+		return best
+	}
 	if group.Len() > maxTieOrders {
 		s.polish(&best, reserved, miss, f.nodes+tieOrderBudget)
 	} else {
