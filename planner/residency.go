@@ -1,8 +1,10 @@
 package planner
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/tpuplan/tpuplan/compile"
 )
@@ -73,77 +75,83 @@ func (f *field) atBest(group set, reserved int, miss []float64) float64 {
 
 // residencyBound bounds every plan for independent calls. Which model is called
 // next does not depend on what the device holds, and at any moment it holds
-// cached parts of one group, no more rows than its pool has. A call that
+// cached parts of one group, that of the model called last, no more rows than its pool has. A call that
 // finds its parts saves their streaming; one that does not saves it too, but
-// loads them. So what all plans save is at most what the best lasting content of one
+// loads them. So what a plan saves is at most what the best lasting content of one
 // pool would save (a fractional knapsack over all parts), and what a load of
-// a part takes less than its streaming.
+// a part takes less than its streaming. The pool is that of a group which
+// reserves at least what the model called last does, and of which no member reserves more.
 func (f *field) residencyBound() float64 {
 	total := 0.0
 	var items []gain
-	f.residents(func(base float64) { total += base }, func(g gain) { items = append(items, g) })
-	held := fill(items, residentRows)
-	for g, list := range f.known {
-		for i := range list {
-			held = max(held, f.heldKnown(g, &list[i]))
-		}
+	free := make([]float64, f.n) // what is saved whether or not a call finds its parts
+	for m := range f.n {
+		p := &f.prices[m]
+		total += p.cost(0, p.streamAll, 0)
+		free[m] = p.overlap
 	}
-	return total - held
-}
-
-// residentRows is the capacity of the knapsack: rows of models that reserve
-// different numbers are counted as shares of their own pool, in this unit.
-const residentRows = 1 << 30
-
-func (f *field) residents(add func(float64), offer func(gain)) {
-	seen := set(0)
+	var seen set
 	for m := range f.n {
 		if seen.Has(m) {
 			continue
 		}
-		models := []int{m}
+		copies := set(0).With(m)
 		if !f.problem.Version.Sequential() { // copies have one decision, and one of them holds rows
-			models = members(f.copies[m])
-			seen |= f.copies[m]
-		}
-		room := 0
-		for _, c := range models {
-			room = max(room, compile.PoolRows(f.model(c).Reserved))
-		}
-		for _, c := range models {
-			p := &f.prices[c]
-			add(p.cost(0, p.streamAll, 0) - float64(p.share*p.overlap))
+			copies = f.copies[m]
+			seen |= copies
 		}
 		for i := range f.loads[m].Parts {
 			part := &f.loads[m].Parts[i]
-			rows := partRows(part)
-			if rows > room {
+			if partRows(part) > compile.PoolRows(f.model(m).Reserved) {
 				continue
 			}
 			worth := 0.0
-			for _, c := range models {
+			for s := copies; s != 0; s &= s - 1 {
+				c := bits.TrailingZeros64(uint64(s))
 				p := &f.prices[c]
 				load := float64(float64(part.Bytes) * p.perByte)
-				add(-float64(p.share * max(0, p.stream[i]-load)))
+				free[c] += max(0, p.stream[i]-load)
 				worth += float64(p.share * min(p.stream[i], load))
 			}
-			if rows <= 0 {
-				add(-worth)
-				continue
+			if partRows(part) <= 0 {
+				total -= worth
+			} else {
+				items = append(items, gain{m, partRows(part), worth})
 			}
-			offer(gain{m, int(math.Floor(float64(rows) / float64(room) * residentRows)), worth})
 		}
 	}
-}
-
-// heldKnown is what a known result is worth beyond what residents counts at
-// most, while all its models are loaded.
-func (f *field) heldKnown(group set, k *knownOrder) float64 {
-	held := 0.0
-	for s := group; s != 0; s &= s - 1 {
-		m := bits.TrailingZeros64(uint64(s))
-		p := &f.prices[m]
-		held += p.cost(0, p.streamAll, 0) - f.splitCost(m, k.of(m), 0)
+	// Results that are known may hold more than the pool is thought to have.
+	known := 0.0
+	for g, list := range f.known {
+		for i := range list {
+			held := 0.0
+			for s := g; s != 0; s &= s - 1 {
+				m := bits.TrailingZeros64(uint64(s))
+				p, split := &f.prices[m], list[i].of(m)
+				all := p.cost(0, p.streamAll, 0)
+				held += all - f.splitCost(m, split, 0)
+				if p.share > 0 {
+					free[m] = max(free[m], (all-f.splitCost(m, split, 1))/p.share)
+				}
+			}
+			known = max(known, held)
+		}
 	}
-	return held
+	// by rows reserved, from the most on
+	order := members(f.all)
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(f.model(b).Reserved, f.model(a).Reserved) })
+	held, of, pool := known, -maxSmallRows-1, []gain(nil)
+	for _, m := range order {
+		if r := f.model(m).Reserved; r != of {
+			of, pool = r, pool[:0]
+			for _, g := range items {
+				if f.model(g.model).Reserved <= r {
+					pool = append(pool, g)
+				}
+			}
+			held = max(held, fill(pool, compile.PoolRows(r)))
+		}
+		total -= float64(f.prices[m].share*free[m]) + float64(f.prices[m].share*held)
+	}
+	return total
 }
