@@ -38,6 +38,7 @@ const (
 	LimitInterrupted = "interrupted" // the context
 	LimitModels      = "models"      // too many for the exact search
 	LimitTies        = "ties"        // a 16.0 group with more tied models than orders can be tried
+	LimitHedge       = "hedge"       // none: the plan was chosen for its largest regret, not for its value as assumed
 )
 
 // Certificate is the evidence for a plan's quality.
