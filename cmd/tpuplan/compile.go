@@ -178,6 +178,15 @@ func reoptimize(ctx context.Context, path string, lock *plans.Lock, facts *compi
 	if err != nil || ctx.Err() != nil {
 		return unknown("%v", cmp.Or(ctx.Err(), err))
 	}
+	if lock.Evidence.Hedge != nil {
+		_, hedge, err := planner.FindHedge(ctx, resolved.Problem, answer, planner.Options{}, resolved.Assumptions(answer))
+		if err == nil {
+			answer, err = hedge.Decide(answer)
+		}
+		if err != nil {
+			return unknown("%v", cmp.Or(ctx.Err(), err))
+		}
+	}
 	x.Changes = plans.Compare(lock, plans.NewLock(resolved, answer)).Decision
 	return x
 }

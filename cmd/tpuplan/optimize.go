@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,10 @@ func optimizeCommand(u *ui) *cli.Command {
 every group of models and every order worth trying, and prints the best plan
 with its evidence. It also plans again for other values of what is not known,
 and says whether one would change the plan and what settles it; -v lists all.
-The decision is written to the lock beside the plan file, PLAN.lock.json, and
-with --emit as build commands.
+Of the plans that are best for some of these values --hedge takes the one that
+is never far from the best: a plan that cannot go badly wrong. The decision is
+written to the lock beside the plan file, PLAN.lock.json, and with --emit as
+build commands.
 
 With --compiler given more than once it compares the plans for these releases
 and writes nothing.`,
@@ -46,6 +49,7 @@ and writes nothing.`,
 			&cli.BoolFlag{Name: "strict", Usage: "with --check, --diff or --locked: also exit 3 if only evidence changed"},
 			&cli.BoolFlag{Name: "locked", Usage: "exit 3 if the lock's decision would change, else print and emit the lock's plan"},
 			&cli.StringFlag{Name: "compile", Usage: "spend at most `N` real compiles on what the prediction cannot settle; they are kept as facts"},
+			&cli.BoolFlag{Name: "hedge", Usage: "plan for the least largest regret, whatever turns out of what is not known, instead of the least value as assumed; --hedge=false overrides the plan file"},
 			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best"},
 		},
 		Action: func(c *cli.Context) error { return optimize(c, u) },
@@ -63,6 +67,7 @@ type request struct {
 	output                      string
 	check, diff, strict, locked bool
 	requireOptimal              bool
+	hedge                       hedging
 	facts                       *compile.Facts // what real compiles taught; nil if nothing
 	compiles                    int            // that may be spent on what the prediction cannot settle
 }
@@ -101,6 +106,7 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 			return nil, err
 		}
 	}
+	r.hedge.set, r.hedge.wanted = c.IsSet("hedge"), c.Bool("hedge")
 	switch {
 	case r.emit != "" && r.output == "":
 		return nil, usageError("add -o build.mk, or -o - for stdout", "--emit needs -o FILE")
@@ -119,6 +125,8 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		return nil, usageError("write -o -, which leaves stdout to the build file alone", "-o %s is stdout", r.output)
 	case r.compiles > 0 && (r.check || r.locked || len(r.versions) > 1):
 		return nil, usageError("compile first, then compare", "--compile writes facts; it excludes --check, --diff, --locked and several --compiler")
+	case len(r.versions) > 1 && r.hedge.wanted:
+		return nil, usageError("give one --compiler", "several --compiler compare plans as assumed; they exclude --hedge")
 	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
 	}
@@ -169,6 +177,7 @@ func optimize(c *cli.Context, u *ui) error {
 	if len(r.versions) > 1 {
 		return compareVersions(c.Context, u, r, plan)
 	}
+	r.hedge.decide(r, plan)
 	version := plan.Compiler.Version
 	if len(r.versions) == 1 {
 		version = r.versions[0]
@@ -182,6 +191,11 @@ func optimize(c *cli.Context, u *ui) error {
 	}
 	if r.compiles > 0 && c.Context.Err() == nil {
 		if planned, err = settle(c.Context, u, r, plan, version, planned); err != nil {
+			return err
+		}
+	}
+	if r.hedge.wanted {
+		if err := applyHedge(u, r, planned); err != nil {
 			return err
 		}
 	}
@@ -225,17 +239,17 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 	return &view.Planned{Resolved: resolved, Plan: answer, Lock: plans.NewLock(resolved, answer)}, nil
 }
 
-// checkFirmness finds out which assumptions would change the plan. An interrupt
-// leaves it open: the plan is printed without.
+// checkFirmness finds out which assumptions would change the plan, and the
+// hedge against them. An interrupt leaves it open: the plan is printed without.
 func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
-	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
+	findings, hedge, err := planner.FindHedge(ctx, p.Resolved.Problem, p.Plan, planner.Options{}, p.Resolved.Assumptions(p.Plan))
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return fmt.Errorf("%s: how firm the plan is: %w", r.plan, err)
 	}
-	p.Checked, p.Stability = true, findings
+	p.Checked, p.Stability, p.Hedge, p.HedgeBy = true, findings, hedge, hedgeCommand(r)
 	for i := range findings {
 		u.done("%s: %s", r.plan, p.Finding(&findings[i]))
 	}
@@ -243,6 +257,9 @@ func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) erro
 }
 
 func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) error {
+	if plan.Hedge {
+		u.note(fmt.Sprintf("%s: hedge = true is left aside, releases are compared as assumed", r.plan))
+	}
 	c := &view.Comparison{Own: plan.Compiler.Version}
 	proven := true
 	for _, v := range r.versions {
@@ -279,7 +296,7 @@ func verdict(ctx context.Context, r *request, proven bool) error {
 
 // conclude prints, compares and writes, as the flags want it.
 func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
-	if err := verdict(ctx, r, p.Plan.Certificate.Status == planner.Optimal); err != nil {
+	if err := cmp.Or(hedgeVerdict(ctx, r, p), verdict(ctx, r, p.Plan.Certificate.Status == planner.Optimal)); err != nil {
 		return errors.Join(u.printPlan(r, p), err)
 	}
 	lock, path := p.Lock, plans.LockPath(r.plan)
@@ -374,10 +391,11 @@ func nextCommand(r *request, build bool) string {
 		}
 		return "tpuplan validate " + emit.Quote(plans.LockPath(r.plan))
 	}
+	optimize := strings.Join(append([]string{"tpuplan", "optimize"}, r.hedge.words()...), " ")
 	if !build {
-		return "tpuplan optimize --emit manifest -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "manifest.json")) + " " + emit.Quote(r.plan)
+		return optimize + " --emit manifest -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "manifest.json")) + " " + emit.Quote(r.plan)
 	}
-	return "tpuplan optimize --emit make -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "build.mk")) + " " + emit.Quote(r.plan)
+	return optimize + " --emit make -o " + emit.Quote(filepath.Join(filepath.Dir(r.plan), "build.mk")) + " " + emit.Quote(r.plan)
 }
 
 // relative is a path as seen from the folder of the plan file, where build files run.
@@ -407,6 +425,7 @@ func render(r *request, lock *plans.Lock) ([]byte, error) {
 	if len(r.versions) > 0 { // the plan file may name another one
 		words = append(words, "--compiler", r.versions[0].String())
 	}
+	words = append(words, r.hedge.words()...)
 	build.Check = append(slices.Clone(words), "--check", build.Plan)
 	if r.commandText != "" {
 		// The variable is read when the build file runs; the flag would be forgotten.

@@ -23,7 +23,11 @@ type Planned struct {
 	Next     string      // the command to run now; may be empty
 
 	Checked   bool              // Stability was found out
-	Stability []planner.Finding // which assumptions change the plan
+	Stability []planner.Finding // which assumptions change the plan; of a hedge, the plan AsAssumed
+
+	Hedge     *planner.Hedge // nil if it was not found out
+	HedgeBy   string         // the command that plans the hedge
+	AsAssumed *planner.Plan  // the plan best as assumed, if Plan is the hedge
 
 	Compiles  [][]string // the real compiles that were spent on this plan, models by name
 	Unsettled bool       // more of them would settle more
@@ -43,6 +47,7 @@ type planJSON struct {
 	Models          []modelJSON    `json:"models"`
 	Baselines       []baselineJSON `json:"baselines"`
 	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
+	Hedge           *hedgeJSON     `json:"hedge,omitempty"`
 	Warnings        []string       `json:"warnings"`
 	Compiles        [][]string     `json:"compiles,omitempty"` // that were spent, models in order
 }
@@ -148,7 +153,7 @@ func (p *Planned) json(schema string) planJSON {
 	for _, b := range plan.Baselines {
 		out.Baselines = append(out.Baselines, baselineJSON{b.Name, number(b.Value), b.Feasible})
 	}
-	out.Stability = p.findingsJSON()
+	out.Stability, out.Hedge = p.findingsJSON(), p.hedgeJSON()
 	for _, w := range p.Resolved.WarningsOf(p.Plan) {
 		out.Warnings = append(out.Warnings, w.Error())
 	}
@@ -409,6 +414,7 @@ var limits = map[string]string{
 	"nodes":       "the search reached its limit of nodes",
 	"models":      "the models are too many to try everything",
 	"ties":        "the ops of equal size are too many to try every order",
+	"hedge":       "chosen as a hedge and not as the best plan under what is assumed",
 }
 
 // sure says how good the plan is, and how good its numbers are.
@@ -477,8 +483,10 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		}
 		paragraph(b, s, "      ", text)
 	}
-	if text := p.firmness(); text != "" {
-		paragraph(b, s, "      ", text)
+	for _, text := range p.firmAndHedged() {
+		if text != "" {
+			paragraph(b, s, "      ", text)
+		}
 	}
 }
 
