@@ -91,6 +91,7 @@ type Evidence struct {
 	Gap        Number          `json:"gap"`
 	Nodes      int64           `json:"nodes"`
 	Limit      string          `json:"limit,omitempty"` // what stopped the search early
+	Hedge      *LockedHedge    `json:"hedge,omitempty"` // there if the plan is a hedge
 	Devices    []LockedLink    `json:"devices"`
 	Groups     []LockedRows    `json:"groups"`
 	Models     []LockedModel   `json:"models"` // sorted by name
@@ -282,6 +283,9 @@ func (p *Plan) meaning() string {
 	say(p.Compiler.Version.String(), p.Compiler.OutDir, p.Objective.String(), strconv.FormatBool(p.ByRate))
 	words(p.Compiler.Flags)
 	words(p.Compiler.Command)
+	if p.Hedge {
+		say("hedge")
+	}
 	for _, d := range p.Devices {
 		say("device", d.Name, Number(d.Link.BytesPerMS).text(), Number(d.Link.OverheadMS).text())
 		if d.Calibration != "" {

@@ -127,6 +127,7 @@ func compareEvidence(old, now *Evidence) []string {
 	c.set("the gap", old.Gap.text(), now.Gap.text())
 	c.set("the number of nodes", fmt.Sprint(old.Nodes), fmt.Sprint(now.Nodes))
 	c.set("the limit of the search", quote(old.Limit), quote(now.Limit))
+	c.set("the hedge", old.Hedge.text(), now.Hedge.text())
 
 	links := func(e *Evidence) map[string]string {
 		all := map[string]string{}

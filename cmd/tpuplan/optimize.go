@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,11 +32,13 @@ func optimizeCommand(u *ui) *cli.Command {
 every group of models and every order worth trying, and prints the best plan
 with its evidence. It also plans again for other values of what is not known,
 and says whether one would change the plan, what it is then worth and which
-command settles it; -v lists all.
+command settles it; -v lists all. Of the plans that are best for some of these
+values --hedge takes the one that is never far from the best: a plan that
+cannot go badly wrong.
 The decision is written to the lock beside the plan file, PLAN.lock.json, and
 with --emit as build commands. What the lock decided before stays unless the
 new plan is better by more than --min-gain, both with the models, rates and
-facts of today.
+facts of today; of a hedge, unless its largest regret is.
 
 With --compiler given more than once it compares the plans for these releases
 and writes nothing.`,
@@ -52,6 +55,7 @@ and writes nothing.`,
 			&cli.StringFlag{Name: "compile", Usage: "spend at most `N` real compiles on what the prediction cannot settle; they are kept as facts"},
 			&cli.StringFlag{Name: "min-gain", Usage: "keep the lock's decision unless a new plan is better by more than `PCT` percent (default 2)"},
 			&cli.BoolFlag{Name: "fresh", Usage: "plan as if there were no lock"},
+			&cli.BoolFlag{Name: "hedge", Usage: "plan for the least largest regret, whatever turns out of what is not known, instead of the least value as assumed; --hedge=false overrides the plan file"},
 			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best"},
 		},
 		Action: func(c *cli.Context) error { return optimize(c, u) },
@@ -69,6 +73,7 @@ type request struct {
 	output                      string
 	check, diff, strict, locked bool
 	requireOptimal              bool
+	hedge                       hedging
 	minGain                     float64 // a share
 	minGainText                 string  // as given, "" for the default
 	fresh                       bool
@@ -118,6 +123,7 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 			return nil, err
 		}
 	}
+	r.hedge.set, r.hedge.wanted = c.IsSet("hedge"), c.Bool("hedge")
 	switch {
 	case r.emit != "" && r.output == "":
 		return nil, usageError("add -o build.mk, or -o - for stdout", "--emit needs -o FILE")
@@ -140,6 +146,8 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		return nil, usageError("--min-gain 0 keeps the lock's decision only if nothing is better", "--fresh ignores the lock, so --min-gain has nothing to keep")
 	case len(r.versions) > 1 && (r.fresh || r.minGainText != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --min-gain and --fresh")
+	case len(r.versions) > 1 && r.hedge.wanted:
+		return nil, usageError("give one --compiler", "several --compiler compare plans as assumed; they exclude --hedge")
 	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
 	}
@@ -203,6 +211,7 @@ func optimize(c *cli.Context, u *ui) error {
 	if r.lock, r.unread = lockOf(r); r.unread != nil && (r.check || r.locked || r.compiles > 0) {
 		return r.unread
 	}
+	r.hedge.decide(u, r, plan)
 	version := plan.Compiler.Version
 	if len(r.versions) == 1 {
 		version = r.versions[0]
@@ -216,6 +225,11 @@ func optimize(c *cli.Context, u *ui) error {
 	}
 	if r.compiles > 0 && c.Context.Err() == nil {
 		if planned, err = settle(c.Context, u, r, plan, version, planned); err != nil {
+			return err
+		}
+	}
+	if r.hedge.wanted {
+		if err := applyHedge(u, r, planned); err != nil {
 			return err
 		}
 	}
@@ -269,27 +283,30 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 		return nil, fmt.Errorf("%s: the plan found does not hold (please report this): %w", r.plan, err)
 	}
 	k := resolved.Keep(answer, r.lock, r.minGain)
-	if r.fresh {
+	if r.fresh || r.hedge.wanted { // a hedge is compared with the lock's by its regret
 		k.Plan = answer
 	}
 	if err := planner.Verify(resolved.Problem, k.Plan); k.Plan != answer && err != nil {
 		return nil, fmt.Errorf("%s: the plan kept does not hold (please report this): %w", r.plan, err)
 	}
-	for _, w := range resolved.WarningsOf(k.Plan) {
-		u.warn(w.Error())
+	if !r.hedge.wanted {
+		for _, w := range resolved.WarningsOf(k.Plan) {
+			u.warn(w.Error())
+		}
 	}
 	return &view.Planned{Resolved: resolved, Plan: k.Plan, Lock: plans.NewLock(resolved, k.Plan), Locked: k.Locked, Unfit: k.Unfit}, nil
 }
 
-// checkFirmness finds out which assumptions would change the plan. An interrupt
-// leaves it open: the plan is printed without. So is one that stays although
-// another is better by more than a tie: no assumption is needed to change that.
+// checkFirmness finds out which assumptions would change the plan, and the
+// hedge against them. An interrupt leaves it open: the plan is printed without.
+// So is one that stays although another is better by more than a tie: no
+// assumption is needed to change that.
 func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
 	if k := p.Plan.Kept; k != nil && k.Gain > planner.Tie {
 		return nil
 	}
 	watch := u.watch(r.plan + ": how firm is it?")
-	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
+	findings, hedge, err := planner.FindHedge(ctx, p.Resolved.Problem, p.Plan, planner.Options{Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
 	watch.end()
 	switch {
 	case ctx.Err() != nil:
@@ -299,6 +316,7 @@ func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) erro
 	}
 	p.Checked, p.Stability, p.Listed = true, findings, u.verbose
 	p.Settling = settlings(r, p)
+	p.Hedge, p.HedgeBy = hedge, hedgeCommand(r)
 	for i := range findings {
 		u.done("%s: %s", r.plan, p.Finding(i))
 	}
@@ -306,6 +324,9 @@ func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) erro
 }
 
 func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) error {
+	if plan.Hedge {
+		u.note(fmt.Sprintf("%s: hedge = true is left aside, releases are compared as assumed", r.plan))
+	}
 	c := &view.Comparison{Own: plan.Compiler.Version}
 	proven := true
 	for _, v := range r.versions {
@@ -348,7 +369,7 @@ func verdict(ctx context.Context, r *request, proven bool, limit string) error {
 // conclude prints, compares and writes, as the flags want it.
 func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
 	certificate := &p.Plan.Certificate
-	if err := verdict(ctx, r, certificate.Status == planner.Optimal, certificate.Limit); err != nil {
+	if err := cmp.Or(hedgeVerdict(ctx, r, p), verdict(ctx, r, certificate.Status == planner.Optimal, certificate.Limit)); err != nil {
 		return errors.Join(u.printPlan(r, p), err)
 	}
 	lock, path := p.Lock, plans.LockPath(r.plan)
@@ -419,6 +440,7 @@ func (r *request) words() []string {
 	if len(r.versions) > 0 { // the plan file may name another one
 		words = append(words, "--compiler", r.versions[0].String())
 	}
+	words = append(words, r.hedge.words()...)
 	if r.minGainText != "" {
 		words = append(words, "--min-gain", r.minGainText)
 	}

@@ -25,10 +25,16 @@ type Planned struct {
 	Locked *planner.Plan // what the lock decided, on today's evidence; nil if there is none or it does not apply
 	Unfit  error         // why it does not apply
 
+	LockedRegret *planner.Extreme // its largest regret, if Plan is the hedge and there is one
+
 	Checked   bool              // Stability was found out
-	Stability []planner.Finding // which assumptions change the plan
+	Stability []planner.Finding // which assumptions change the plan; of a hedge, the plan AsAssumed
 	Settling  []Settling        // of each of them; may be nil
 	Listed    bool              // the user has seen all of them already
+
+	Hedge     *planner.Hedge // nil if it was not found out
+	HedgeBy   string         // the command that plans the hedge
+	AsAssumed *planner.Plan  // the plan best as assumed, if Plan is the hedge
 
 	Compiles  [][]string // the real compiles that were spent on this plan, models by name
 	Unsettled bool       // more of them would settle more
@@ -48,6 +54,7 @@ type planJSON struct {
 	Models          []modelJSON    `json:"models"`
 	Baselines       []baselineJSON `json:"baselines"`
 	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
+	Hedge           *hedgeJSON     `json:"hedge,omitempty"`
 	Warnings        []string       `json:"warnings"`
 	Compiles        [][]string     `json:"compiles,omitempty"` // that were spent, models in order
 	Kept            *keptJSON      `json:"kept,omitempty"`     // if the lock's decision stays although there is another plan
@@ -155,7 +162,7 @@ func (p *Planned) json(schema string) planJSON {
 	for _, b := range plan.Baselines {
 		out.Baselines = append(out.Baselines, baselineJSON{b.Name, number(b.Value), b.Feasible})
 	}
-	out.Stability = p.findingsJSON()
+	out.Stability, out.Hedge = p.findingsJSON(), p.hedgeJSON()
 	for _, w := range p.Resolved.WarningsOf(p.Plan) {
 		out.Warnings = append(out.Warnings, w.Error())
 	}
@@ -415,8 +422,8 @@ var limits = map[string]string{
 	"interrupted": "the search was interrupted",
 	"nodes":       "the search reached its limit of nodes",
 	"models":      "the models are too many to try everything",
-	"ties":        "the ops of equal size are too many to try every order",
 	"kept":        "the lock's plan stays",
+	"hedge":       "chosen as a hedge and not as the best plan under what is assumed",
 }
 
 // sure says how good the plan is, and how good its numbers are.
@@ -488,10 +495,13 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		}
 		paragraph(b, s, "      ", text)
 	}
-	if text, command := p.firmness(); text != "" {
-		paragraph(b, s, "      ", text)
-		if command != "" {
-			b.WriteString("      " + command + "\n") // in one piece, to be copied
+	for _, x := range p.firmAndHedged() {
+		if x.text == "" {
+			continue
+		}
+		paragraph(b, s, "      ", x.text)
+		if x.command != "" {
+			b.WriteString("      " + x.command + "\n") // in one piece, to be copied
 		}
 	}
 }
