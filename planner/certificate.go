@@ -69,6 +69,9 @@ type Certificate struct {
 	Pruned     map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
 }
 
+// Proven reports that no plan is better by what would be printed, ties included.
+func (c *Certificate) Proven() bool { return c.Status == Optimal && c.Gap < Negligible }
+
 // of is what a certificate of one plan, whose value was given, proves of another.
 func (c Certificate) of(value, was float64) Certificate {
 	ties := float64(c.TiesAtMost * was)

@@ -255,6 +255,9 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
                         times as much
   pinning costs         what a release takes more than the best one compared
   optimal, feasible     proven to be the best; not proven
+  ties                  ops of equal size: 16.0 caches those first whose model
+                        is named first, and of large groups not all orders are
+                        tried. Of times: less than 2 % apart
   kept from the lock    decided before, and no new plan is better by more than
                         --min-gain
   regret                what a plan takes more than the best one, if something

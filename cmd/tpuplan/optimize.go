@@ -56,7 +56,7 @@ and writes nothing.`,
 			&cli.StringFlag{Name: "min-gain", Usage: "keep the lock's decision unless a new plan is better by more than `PCT` percent (default 2)"},
 			&cli.BoolFlag{Name: "fresh", Usage: "plan as if there were no lock"},
 			&cli.BoolFlag{Name: "hedge", Usage: "plan for the least largest regret, whatever turns out of what is not known, instead of the least value as assumed; --hedge=false overrides the plan file"},
-			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best"},
+			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best, ties included"},
 		},
 		Action: func(c *cli.Context) error { return optimize(c, u) },
 	}
@@ -328,7 +328,7 @@ func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) e
 		u.note(fmt.Sprintf("%s: hedge = true is left aside, releases are compared as assumed", r.plan))
 	}
 	c := &view.Comparison{Own: plan.Compiler.Version}
-	proven := true
+	open := "" // of the first release that is not proven
 	for _, v := range r.versions {
 		p, err := solve(ctx, u, r, plan, v)
 		if err != nil {
@@ -338,7 +338,9 @@ func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) e
 			return errInterrupted // half a comparison misleads
 		}
 		c.Plans = append(c.Plans, *p)
-		proven = proven && p.Plan.Certificate.Status == planner.Optimal
+		if text := view.Open(&p.Plan.Certificate); text != "" && open == "" {
+			open = "edgetpu_compiler " + v.String() + ": " + text
+		}
 	}
 	render := func() []byte { return view.Compare(c, u.style()) }
 	if r.json {
@@ -347,21 +349,28 @@ func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) e
 	if err := u.print(render()); err != nil {
 		return err
 	}
-	return verdict(ctx, r, proven, "")
+	return verdict(ctx, r, open, nil)
 }
 
 // verdict is the error, if any, of a plan that was found: it is printed, but nothing is written.
-// limit is what kept the plan from being proven.
-func verdict(ctx context.Context, r *request, proven bool, limit string) error {
+// open is what keeps it from being proven, c its certificate, nil if it is several.
+func verdict(ctx context.Context, r *request, open string, c *planner.Certificate) error {
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
-	case r.requireOptimal && !proven:
-		hint := "no file was written"
-		if limit == planner.LimitKept {
-			hint += "; the lock's plan stays, --fresh takes a better one"
+	case r.requireOptimal && open != "":
+		hint := "no file was written; leave out --require-optimal to take the plan as it is"
+		switch {
+		case c == nil:
+			hint = "no file is written where releases are compared; leave out --require-optimal to compare what was found"
+		case c.Limit == planner.LimitKept:
+			hint = "no file was written; the lock's plan stays, --fresh takes a better one"
+		case c.Status == planner.Optimal:
+			hint += ", or pin models into smaller groups, whose orders are all tried"
+		case c.Limit == planner.LimitModels || c.Limit == planner.LimitNodes:
+			hint += ", or pin models that belong together with group"
 		}
-		return &failure{exitUnproven, fmt.Errorf("%s: the plan is not proven to be optimal", r.plan), hint}
+		return &failure{exitUnproven, fmt.Errorf("%s: the plan is not proven to be optimal: %s", r.plan, open), hint}
 	}
 	return nil
 }
@@ -369,7 +378,7 @@ func verdict(ctx context.Context, r *request, proven bool, limit string) error {
 // conclude prints, compares and writes, as the flags want it.
 func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
 	certificate := &p.Plan.Certificate
-	if err := cmp.Or(hedgeVerdict(ctx, r, p), verdict(ctx, r, certificate.Status == planner.Optimal, certificate.Limit)); err != nil {
+	if err := cmp.Or(hedgeVerdict(ctx, r, p), verdict(ctx, r, view.Open(certificate), certificate)); err != nil {
 		return errors.Join(u.printPlan(r, p), err)
 	}
 	lock, path := p.Lock, plans.LockPath(r.plan)

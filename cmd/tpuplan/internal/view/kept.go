@@ -130,8 +130,10 @@ func Holds(p *Planned, path string) []byte {
 		text += "no hedge is better"
 	case gain > 0 && share != "":
 		text += "a new plan would save " + share
-	case p.Plan.Certificate.Status == planner.Optimal:
+	case p.Plan.Certificate.Proven():
 		text += "no plan is better"
+	case p.Plan.Certificate.Status == planner.Optimal:
+		text += "no plan is better, but for ties, at most " + gap(&p.Plan.Certificate)
 	default:
 		text += "no better plan was found"
 	}

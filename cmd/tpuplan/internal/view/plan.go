@@ -47,6 +47,8 @@ type planJSON struct {
 	Objective       objectiveJSON  `json:"objective"`
 	Bound           number         `json:"bound"`
 	Gap             number         `json:"gap"`
+	TiesAtMost      number         `json:"ties_at_most"`
+	BoundKind       string         `json:"bound_kind,omitempty"`
 	Nodes           int64          `json:"nodes"`
 	Limit           string         `json:"limit,omitempty"`
 	ComputeIncluded bool           `json:"compute_included"`
@@ -117,6 +119,8 @@ func (p *Planned) json(schema string) planJSON {
 		Objective:       objectiveJSON{problem.Objective.String(), number(plan.Value), problem.Objective.Unit()},
 		Bound:           number(plan.Certificate.Bound),
 		Gap:             number(plan.Certificate.Gap),
+		TiesAtMost:      number(plan.Certificate.TiesAtMost),
+		BoundKind:       string(plan.Certificate.BoundKind),
 		Nodes:           plan.Certificate.Nodes,
 		Limit:           plan.Certificate.Limit,
 		ComputeIncluded: p.computeIncluded(),
@@ -416,25 +420,14 @@ func (p *Planned) worth(b *bytes.Buffer, s Style) {
 	t.write(b, s, 2)
 }
 
-// limits says in words what ended a search early, by Certificate.Limit.
-var limits = map[string]string{
-	"":            "which the search could not prove to be the best",
-	"interrupted": "the search was interrupted",
-	"nodes":       "the search reached its limit of nodes",
-	"models":      "the models are too many to try everything",
-	"kept":        "the lock's plan stays",
-	"hedge":       "chosen as a hedge and not as the best plan under what is assumed",
-}
-
 // sure says how good the plan is, and how good its numbers are.
 func (p *Planned) sure(b *bytes.Buffer, s Style) {
-	c := &p.Plan.Certificate
-	text := fmt.Sprintf("optimal under the cost model: no groups and no order are better (gap 0, %s)", count(int(c.Nodes), "node"))
-	if c.Status != planner.Optimal {
-		text = fmt.Sprintf("%s, %s (no plan is below %s, gap %s, %s)", c.Status, limits[c.Limit], p.value(c.Bound), percent(c.Gap), count(int(c.Nodes), "node"))
-	}
+	text, ties := p.certificate()
 	b.WriteString("\n")
 	paragraph(b, s, "sure: ", text)
+	if ties != "" {
+		paragraph(b, s, "      ", ties)
+	}
 	if text := p.kept(); text != "" {
 		paragraph(b, s, "      ", text)
 	}
@@ -621,6 +614,9 @@ func Compare(c *Comparison, s Style) []byte {
 		}
 		headline = fmt.Sprintf("pin edgetpu_compiler %s: %s, %s", best.Resolved.Version, best.value(best.Plan.Value), worth)
 	}
+	if columns.Width(headline) > s.Width {
+		headline = strings.Replace(headline, "edgetpu_compiler ", "", 1)
+	}
 	b.WriteString(s.bold(headline) + "\n\n")
 	t := table{columns: []column{{title: "COMPILER", fixed: true}, right("VALUE"), right("PINNING COSTS"), {title: "STATUS", fixed: true}, {title: "SPLIT", fixed: true}, left("GROUPS")}}
 	for i := range c.Plans {
@@ -639,7 +635,7 @@ func Compare(c *Comparison, s Style) []byte {
 				groups = append(groups, strings.Join(p.names(&p.Plan.Devices[d].Groups[g]), " + "))
 			}
 		}
-		t.add(p.Resolved.Problem.Version.String()+own, p.number(p.Plan.Value), costs, string(p.Plan.Certificate.Status), p.weakest(), strings.Join(groups, " | "))
+		t.add(p.Resolved.Problem.Version.String()+own, p.number(p.Plan.Value), costs, proof(&p.Plan.Certificate), p.weakest(), strings.Join(groups, " | "))
 	}
 	t.write(&b, s, 0)
 	b.WriteString("\n")
