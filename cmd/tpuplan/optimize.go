@@ -57,6 +57,7 @@ and writes nothing.`,
 			&cli.BoolFlag{Name: "fresh", Usage: "plan as if there were no lock"},
 			&cli.BoolFlag{Name: "hedge", Usage: "plan for the least largest regret, whatever turns out of what is not known, instead of the least value as assumed; --hedge=false overrides the plan file"},
 			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best, ties included"},
+			&cli.StringFlag{Name: "j", Usage: "search on at most `N` processors (default 0: all); the answer is the same"},
 		},
 		Action: func(c *cli.Context) error { return optimize(c, u) },
 	}
@@ -77,6 +78,7 @@ type request struct {
 	minGain                     float64 // a share
 	minGainText                 string  // as given, "" for the default
 	fresh                       bool
+	workers                     int            // 0: as many as there are processors
 	lock                        *plans.Lock    // beside the plan, nil if there is none that counts
 	unread                      error          // why there is none: it holds a decision that must not be lost for that
 	facts                       *compile.Facts // what real compiles taught; nil if nothing
@@ -111,6 +113,13 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 			return nil, err
 		}
 		r.compiles = n
+	}
+	if c.IsSet("j") {
+		n, err := intFlag(c, "j", 0, 1000)
+		if err != nil {
+			return nil, err
+		}
+		r.workers = n
 	}
 	if c.IsSet("min-gain") {
 		var err error
@@ -266,7 +275,7 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 		}
 	}
 	u.done("%s: searching groups of %d models for edgetpu_compiler %s", r.plan, len(resolved.Problem.Models), version)
-	answer, err := planner.Solve(ctx, resolved.Problem, planner.Options{})
+	answer, err := planner.Solve(ctx, resolved.Problem, planner.Options{Workers: r.workers})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.plan, err)
 	}
@@ -306,7 +315,7 @@ func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) erro
 		return nil
 	}
 	watch := u.watch(r.plan + ": how firm is it?")
-	findings, hedge, err := planner.FindHedge(ctx, p.Resolved.Problem, p.Plan, planner.Options{Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
+	findings, hedge, err := planner.FindHedge(ctx, p.Resolved.Problem, p.Plan, planner.Options{Workers: r.workers, Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
 	watch.end()
 	switch {
 	case ctx.Err() != nil:
