@@ -567,6 +567,11 @@ func TestHedgeIsDeterministic(t *testing.T) {
 			if one != first {
 				t.Errorf("%s, %+v: one worker\n%s\n%s", v, o, first, one)
 			}
+			for _, o.Workers = range []int{1, 2, 7} {
+				if other := says(p, o); other != first {
+					t.Errorf("%s, %+v:\n%s\n%s", v, o, first, other)
+				}
+			}
 		}
 	}
 }
