@@ -431,10 +431,11 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	if text := p.kept(); text != "" {
 		paragraph(b, s, "      ", text)
 	}
-	var measured []string // models whose group has been compiled
+	var all, measured []string // models, and those whose group has been compiled
 	bySource, byCertainty, byReserve := map[string][]string{}, map[string][]string{}, map[string][]string{}
 	for i := range p.Plan.Models {
 		e := p.evidence(i)
+		all = append(all, e.Name)
 		bySource[e.Source] = append(bySource[e.Source], e.Name)
 		if e.SplitSource == plans.Measured {
 			measured = append(measured, e.Name)
@@ -449,22 +450,22 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	var splits, rows, times []string
 	if len(measured) > 0 {
-		splits = append(splits, "measured for "+list(measured, len(p.Plan.Models)))
+		splits = append(splits, "measured for "+list(measured, all))
 	}
 	for c := report.Exact; c <= report.Unknown; c++ {
 		if names := byCertainty[c.String()]; len(names) > 0 {
-			splits = append(splits, c.String()+" for "+list(names, len(p.Plan.Models)))
+			splits = append(splits, c.String()+" for "+list(names, all))
 		}
 	}
 	paragraph(b, s, "      ", "sizes and split: "+strings.Join(splits, "; "))
 	for _, origin := range slices.Sorted(maps.Keys(byReserve)) {
-		rows = append(rows, origin+" for "+list(byReserve[origin], len(p.Plan.Models)))
+		rows = append(rows, origin+" for "+list(byReserve[origin], all))
 	}
 	if len(rows) > 0 {
 		paragraph(b, s, "      ", "reserved rows: "+strings.Join(rows, "; "))
 	}
 	for _, source := range slices.Sorted(maps.Keys(bySource)) {
-		text := source + " for " + list(bySource[source], len(p.Plan.Models))
+		text := source + " for " + list(bySource[source], all)
 		if own := p.Resolved.Plan.Compiler.Version; source != "modelled" && own != p.Resolved.Version {
 			text += fmt.Sprintf(" with %s, and corrected by a heuristic count of instruction bytes", own)
 		}
@@ -516,10 +517,19 @@ func (p *Planned) instructions(names []string) string {
 	return "measured instruction bytes, a heuristic count of them for " + strings.Join(guessed, ", ")
 }
 
-// list names models, unless it is all of them.
-func list(names []string, all int) string {
-	if len(names) == all && all > 1 {
+// list names models of all, unless it is all of them; of many it names those that are left out, if these are few.
+func list(names, all []string) string {
+	var others []string
+	for _, name := range all {
+		if !slices.Contains(names, name) {
+			others = append(others, name)
+		}
+	}
+	switch {
+	case len(others) == 0 && len(all) > 1:
 		return "all models"
+	case len(names) > 4 && len(names) > 3*len(others):
+		return "all models but " + strings.Join(others, ", ")
 	}
 	return strings.Join(names, ", ")
 }
@@ -597,7 +607,11 @@ func Compare(c *Comparison, s Style) []byte {
 	best := c.best()
 	headline := fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, best.value(best.Plan.Value))
 	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+planner.Tie) }) {
-		headline = fmt.Sprintf("a tie of all %d releases: %s", len(c.Plans), best.value(best.Plan.Value))
+		all := fmt.Sprintf("all %d", len(c.Plans))
+		if len(c.Plans) == 2 {
+			all = "both"
+		}
+		headline = fmt.Sprintf("a tie of %s releases: %s", all, best.value(best.Plan.Value))
 	}
 	for i := range c.Plans {
 		own := &c.Plans[i]
@@ -630,12 +644,15 @@ func Compare(c *Comparison, s Style) []byte {
 			own = " (plan)"
 		}
 		var groups []string
-		for d := range p.Plan.Devices {
-			for g := range p.Plan.Devices[d].Groups {
-				groups = append(groups, strings.Join(p.names(&p.Plan.Devices[d].Groups[g]), " + "))
-			}
+		for _, g := range p.groups() {
+			groups = append(groups, strings.Join(p.namesOf(g), " + "))
 		}
 		t.add(p.Resolved.Problem.Version.String()+own, p.number(p.Plan.Value), costs, proof(&p.Plan.Certificate), p.weakest(), strings.Join(groups, " | "))
+	}
+	if _, total := t.widths(0); total > s.Width { // half of the names say less than how many there are
+		for i := range c.Plans {
+			t.rows[i][len(t.columns)-1] = count(len(c.Plans[i].groups()), "group")
+		}
 	}
 	t.write(&b, s, 0)
 	b.WriteString("\n")
