@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/planner"
 )
 
@@ -82,7 +83,11 @@ func (p *Planned) firmAndHedged() []said {
 	}
 	other := *p
 	other.Plan = p.AsAssumed
-	best := fmt.Sprintf("best as assumed: %s, %s", p.inWords(other.groups()), p.value(h.PlanValue))
+	groups := p.inWords(other.groups())
+	if len(other.groups()) == 1 && columns.Width(groups) > 60 { // all of them, by name, say no more
+		groups = fmt.Sprintf("all %d models together", len(p.Plan.Models))
+	}
+	best := fmt.Sprintf("best as assumed: %s, %s", groups, p.value(h.PlanValue))
 	if other.sameGroups(p.groups()) {
 		best += ", another order"
 	}
