@@ -1,6 +1,9 @@
 package planner
 
-import "errors"
+import (
+	"errors"
+	"maps"
+)
 
 // Status says what is known about a plan. The words are the machine interface's.
 type Status string
@@ -49,6 +52,7 @@ const (
 	LimitInterrupted = "interrupted" // the context
 	LimitModels      = "models"      // too many for the exact search
 	LimitKept        = "kept"        // not the search: a plan taken before stays (Keep) although a better one is known
+	LimitHedge       = "hedge"       // none: the plan was chosen for its largest regret, not for its value as assumed
 )
 
 // Certificate is the evidence for a plan's quality.
@@ -63,4 +67,27 @@ type Certificate struct {
 	Nodes      int64            // invocations whose split was computed or extended by a model
 	Limit      string           // what stopped the search early: "", LimitNodes, LimitInterrupted
 	Pruned     map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
+}
+
+// Proven reports that no plan is better by what would be printed, ties included.
+func (c *Certificate) Proven() bool { return c.Status == Optimal && c.Gap < Negligible }
+
+// of is what a certificate of one plan, whose value was given, proves of another.
+func (c Certificate) of(value, was float64) Certificate {
+	ties := float64(c.TiesAtMost * was)
+	c.Pruned = maps.Clone(c.Pruned)
+	if !below(c.Bound, value) {
+		c.Bound = value
+	}
+	c.Gap, c.TiesAtMost = 0, 0
+	if value > 0 {
+		c.Gap = (value - c.Bound) / value
+		ties = min(ties/value, c.Gap)
+	}
+	if c.Gap-ties < Negligible {
+		c.Status, c.Limit, c.TiesAtMost = Optimal, "", ties
+	} else {
+		c.Status = Feasible
+	}
+	return c
 }

@@ -25,21 +25,13 @@ func Keep(answer, before *Plan, minGain float64) *Plan {
 	}
 	kept := *before
 	kept.Kept = &Kept{Value: answer.Value, MinGain: minGain}
-	c := answer.Certificate
-	c.Bound = min(c.Bound, kept.Value)
-	ties := float64(c.TiesAtMost * answer.Value)
-	c.Gap, c.TiesAtMost = 0, 0
 	if kept.Value > 0 {
 		kept.Kept.Gain = (kept.Value - answer.Value) / kept.Value
-		c.Gap = (kept.Value - c.Bound) / kept.Value
-		ties = min(ties/kept.Value, c.Gap)
 	}
-	if c.Gap-ties < Negligible {
-		c.Status, c.Limit, c.TiesAtMost = Optimal, "", ties
-	} else if c.Status = Feasible; c.Limit == "" {
+	kept.Certificate = answer.Certificate.of(kept.Value, answer.Value)
+	if c := &kept.Certificate; c.Status != Optimal && c.Limit == "" {
 		c.Limit = LimitKept
 	}
-	kept.Certificate = c
 	return &kept
 }
 

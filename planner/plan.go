@@ -9,7 +9,13 @@ type Plan struct {
 	Value       float64      // objective, in Objective.Unit()
 	Baselines   []Baseline   // in a fixed order: separate, as-given, by-rate, by-size-ascending, by-size-descending
 	Certificate Certificate
-	Kept        *Kept // what it gives up, if it was taken before and stays (Keep); else nil
+	Kept        *Kept   // what it gives up, if it was taken before and stays (Keep); else nil
+	Hedged      *Hedged // what it was preferred to, if it was chosen as a hedge (Hedge.Decide); else nil
+}
+
+// Hedged says that a plan was chosen for its largest regret.
+type Hedged struct {
+	Value float64 // of the plan that is best as assumed
 }
 
 // DevicePlan is what one device holds.

@@ -3,7 +3,8 @@
 // Build a [Problem] (plans.Resolve does it from a plan file), call [Solve],
 // and trust the [Plan] only after [Verify], which shares no code with the
 // search. [Evaluate] says what a decision that was already taken is worth, and
-// [Stability] whether something that is not known would change it.
+// [Stability] whether something that is not known would change it; [FindHedge]
+// finds a decision that cannot go badly wrong if it does.
 //
 // The search is deterministic: the same problem and options give the same
 // plan on every machine. Models are searched in the order of their names, so

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,8 +119,14 @@ const (
 // always so where there are more models than are planned exactly. The error is one
 // of [Problem.Validate], of the plan or of the context.
 func Stability(ctx context.Context, p *Problem, plan *Plan, o Options, list []Assumption) ([]Finding, error) {
+	findings, _, err := vary(ctx, p, plan, o, list)
+	return findings, err
+}
+
+// vary is Stability, and keeps what every value came to.
+func vary(ctx context.Context, p *Problem, plan *Plan, o Options, list []Assumption) ([]Finding, []*varying, error) {
 	if err := p.Validate(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var groups [][]int
 	for _, d := range plan.Devices {
@@ -130,30 +135,33 @@ func Stability(ctx context.Context, p *Problem, plan *Plan, o Options, list []As
 		}
 	}
 	if _, err := Evaluate(p, groups); err != nil {
-		return nil, fmt.Errorf("the plan to check: %w", err)
+		return nil, nil, fmt.Errorf("the plan to check: %w", err)
 	}
 	if len(p.Models) == 1 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if o.NodeBudget <= 0 {
 		o.NodeBudget = DefaultStabilityNodes
 	}
-	findings, errs := make([]Finding, len(list)), make([]error, len(list))
+	findings, varied, errs := make([]Finding, len(list)), make([]*varying, len(list)), make([]error, len(list))
 	var next atomic.Int64
 	var running sync.WaitGroup
 	judged := counting(o.Progress, len(list))
 	// Neither the number of workers nor what they remember changes an answer.
-	for range min(len(list), runtime.GOMAXPROCS(0)) {
+	workers := workersOf(o)
+	o.Workers = max(1, workers/max(1, len(list))) // of each search
+	for range min(len(list), workers) {
 		running.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
 				v := &varying{ctx: ctx, problem: p, groups: groups, options: o, Assumption: &list[i], tried: map[int]trial{}}
+				varied[i] = v
 				findings[i], errs[i] = v.find(plan.Certificate.Status == Optimal)
 				judged()
 			}
 		})
 	}
 	running.Wait()
-	return findings, errors.Join(append(errs, ctx.Err())...)
+	return findings, varied, errors.Join(append(errs, ctx.Err())...)
 }
 
 // counting is to be called once for each of a number of things that are done,
@@ -311,6 +319,14 @@ func (v *varying) nearest(assumed, side int) (*float64, error) {
 	return &value, nil
 }
 
+// at is the problem with one value.
+func (v *varying) at(k int) *Problem {
+	p := *v.problem
+	p.Models = slices.Clone(p.Models)
+	v.Change(&p, v.value(k))
+	return &p
+}
+
 // try seeks the best plan for one value.
 func (v *varying) try(k int) (trial, error) {
 	if x, ok := v.tried[k]; ok {
@@ -319,13 +335,11 @@ func (v *varying) try(k int) (trial, error) {
 	if err := v.ctx.Err(); err != nil {
 		return trial{}, err
 	}
-	p := *v.problem
-	p.Models = slices.Clone(p.Models)
-	v.Change(&p, v.value(k))
+	p := v.at(k)
 	if err := p.Validate(); err != nil {
 		return trial{}, fmt.Errorf("%s: %w", v.Range(), err)
 	}
-	x := v.compare(&p)
+	x := v.compare(p)
 	v.tried[k] = x
 	return x, nil
 }

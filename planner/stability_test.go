@@ -421,6 +421,11 @@ func TestStabilityIsDeterministic(t *testing.T) {
 			if diff := cmp.Diff(first, one); diff != "" {
 				t.Errorf("%s, %+v, one worker: %s", v, o, diff)
 			}
+			for _, o.Workers = range []int{1, 2, 7} {
+				if diff := cmp.Diff(first, results(p, o)); diff != "" {
+					t.Errorf("%s, %+v: %s", v, o, diff)
+				}
+			}
 		}
 	}
 }

@@ -295,6 +295,12 @@ func verifyValues(p *Problem, plan *Plan) error {
 		}
 		least = math.Min(least, k.Value)
 	}
+	if h := plan.Hedged; h != nil { // which may be worse than a baseline as assumed, but not than the plan it was preferred to
+		if h.Value < plan.Certificate.Bound && differ(h.Value, plan.Certificate.Bound) {
+			return fmt.Errorf("hedged: the value %v as assumed is below the bound %v", h.Value, plan.Certificate.Bound)
+		}
+		least = math.Min(least, h.Value)
+	}
 	want := []string{"separate", "as-given", "by-rate", "by-size-ascending", "by-size-descending"}
 	c := &plan.Certificate
 	if len(plan.Baselines) != len(want) {
@@ -333,6 +339,8 @@ func verifyValues(p *Problem, plan *Plan) error {
 		return fmt.Errorf("optimal with gap %v, %v of it from ties, and limit %q", c.Gap, c.TiesAtMost, c.Limit)
 	case c.Limit == LimitKept && plan.Kept == nil:
 		return fmt.Errorf("limit %q of a plan that is not kept", c.Limit)
+	case c.Limit == LimitHedge && plan.Hedged == nil:
+		return fmt.Errorf("limit %q of a plan that is no hedge", c.Limit)
 	case c.Status != Optimal && c.Status != Feasible:
 		return fmt.Errorf("status %q", c.Status)
 	}

@@ -57,9 +57,15 @@ func (d *decoder) plan(p *Plan, raw map[string]any) {
 	}
 	if table, given := raw["objective"]; given {
 		var kind objectiveValue
-		if d.table([]any{"objective"}, table, []key{{name: "kind", into: &kind, meant: []string{"goal", "type"}}})["kind"] {
+		var hedge boolValue
+		good := d.table([]any{"objective"}, table, []key{
+			{name: "kind", into: &kind, meant: []string{"goal", "type"}},
+			{name: "hedge", into: &hedge, meant: []string{"robust", "regret"}},
+		})
+		if good["kind"] {
 			p.Objective = planner.Objective(kind)
 		}
+		p.Hedge = good["hedge"] && bool(hedge)
 	}
 	d.devices(p, raw["device"])
 	d.models(p, raw["model"])

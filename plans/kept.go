@@ -15,6 +15,9 @@ type Keeping struct {
 	// apply any more, for the reason Unfit.
 	Locked *planner.Plan
 	Unfit  error
+
+	Hedge        *planner.Hedge   // KeepHedge: the hedge that Plan is
+	LockedRegret *planner.Extreme // KeepHedge: the largest regret of Locked, if there is that
 }
 
 // Keep decides between an answer to the resolved plan and the decision of its
@@ -29,6 +32,28 @@ func (r *Resolved) Keep(answer *planner.Plan, lock *Lock, minGain float64) Keepi
 		k.Plan = planner.Keep(answer, k.Locked, minGain)
 	}
 	return k
+}
+
+// KeepHedge is Keep where the plan is to be the hedge against what would change
+// the answer, as [planner.Hedge.Keep] and [planner.Hedge.Decide] have it.
+func (r *Resolved) KeepHedge(answer *planner.Plan, hedge *planner.Hedge, lock *Lock, minGain float64) (Keeping, error) {
+	k := Keeping{Hedge: hedge}
+	if lock != nil {
+		k.Locked, k.Unfit = r.Locked(lock)
+	}
+	if k.Locked != nil {
+		regret, err := hedge.RegretOf(k.Locked.Groups())
+		if err != nil {
+			return k, err
+		}
+		k.LockedRegret = &regret
+		if k.Hedge, err = hedge.Keep(k.Locked.Groups(), minGain); err != nil {
+			return k, err
+		}
+	}
+	var err error
+	k.Plan, err = k.Hedge.Decide(answer)
+	return k, err
 }
 
 // Locked is what the decision of a lock gives today. The error says why it

@@ -89,8 +89,11 @@ type Evidence struct {
 	Status     string          `json:"status"`
 	Bound      Number          `json:"bound"`
 	Gap        Number          `json:"gap"`
+	TiesAtMost Number          `json:"ties_at_most"`         // the part of Gap that only the order of ties could close
+	BoundKind  string          `json:"bound_kind,omitempty"` // what gave the bound; locks of older versions have none
 	Nodes      int64           `json:"nodes"`
 	Limit      string          `json:"limit,omitempty"` // what stopped the search early
+	Hedge      *LockedHedge    `json:"hedge,omitempty"` // there if the plan is a hedge
 	Devices    []LockedLink    `json:"devices"`
 	Groups     []LockedRows    `json:"groups"`
 	Models     []LockedModel   `json:"models"` // sorted by name
@@ -184,6 +187,7 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 			PlanSHA256: plan.meaning(),
 			Objective:  LockedObjective{plan.Objective.String(), Number(answer.Value), plan.Objective.Unit()},
 			Status:     string(answer.Certificate.Status), Bound: Number(answer.Certificate.Bound), Gap: Number(answer.Certificate.Gap),
+			TiesAtMost: Number(answer.Certificate.TiesAtMost), BoundKind: string(answer.Certificate.BoundKind),
 			Nodes: answer.Certificate.Nodes, Limit: answer.Certificate.Limit,
 			Groups: []LockedRows{},
 		},
@@ -282,6 +286,9 @@ func (p *Plan) meaning() string {
 	say(p.Compiler.Version.String(), p.Compiler.OutDir, p.Objective.String(), strconv.FormatBool(p.ByRate))
 	words(p.Compiler.Flags)
 	words(p.Compiler.Command)
+	if p.Hedge {
+		say("hedge")
+	}
 	for _, d := range p.Devices {
 		say("device", d.Name, Number(d.Link.BytesPerMS).text(), Number(d.Link.OverheadMS).text())
 		if d.Calibration != "" {

@@ -38,6 +38,7 @@ type Plan struct {
 	Models    []Model // in the order of the file
 	ByRate    bool    // Calls are calls per second; else they are weights
 	Objective planner.Objective
+	Hedge     bool      // of the plans that may be best the one with the least largest regret is wanted
 	Warnings  []Problem // what is doubtful, sorted by place
 	doc       *document // where everything stands; nil for a plan made by a program
 }

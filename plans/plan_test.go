@@ -144,7 +144,7 @@ func TestProblems(t *testing.T) {
 		// Keys.
 		{"unknown key", edit("weight = 1", "weight = 1\nfrequncy = 3"), []string{`8:1: unknown key "frequncy" (did you mean "rate"?)`}},
 		{"swapped letters", edit("link", "lnik"), []string{`1:3: [[device]] has no key "link"`, `3:1: unknown key "lnik" (did you mean "link"?)`}},
-		{"nothing near", minimal + "[objective]\nzzzzzz = 1\n", []string{`9:1: unknown key "zzzzzz" (known here: kind)`}},
+		{"nothing near", minimal + "[objective]\nzzzzzz = 1\n", []string{`9:1: unknown key "zzzzzz" (known here: kind, hedge)`}},
 		{"unknown table", minimal + "[modle]\n", []string{`8:2: unknown key "modle" (did you mean "model"?)`}},
 		{"dotted and quoted", minimal + "[compiler]\n\"versi\\u006Fm\" = '''x\n[no]\n'''\nout_dri = 3\n", []string{
 			`9:1: unknown key "versiom" (did you mean "version"?)`, `12:1: unknown key "out_dri" (did you mean "out_dir"?)`,

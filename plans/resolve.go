@@ -423,8 +423,12 @@ func (m *resolving) doubts(a *compile.Model) {
 		if !r.Fits {
 			reason = "its activations do not fit on chip"
 		}
-		m.warn("file", fmt.Sprintf("%s: the room for parameters is an estimate, %s to %s", reason, room(r.High), room(r.Low)),
-			`one real compile of it alone settles it: tpuplan compile keeps what it prints, or put that into available = "6.91MiB"`)
+		text := room(r.High)
+		if other := room(r.Low); other != text {
+			text += " to " + other
+		}
+		m.warn("file", fmt.Sprintf("%s: the room for parameters is an estimate, %s", reason, text),
+			`one real compile of it alone settles it: tpuplan compile keeps what it prints, or put that into available, such as "6.91MiB"`)
 	}
 }
 

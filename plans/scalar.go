@@ -370,6 +370,17 @@ func (v *objectiveValue) UnmarshalTOML(raw any) error {
 	return hinted{"unknown objective " + quote(s), "known: " + strings.Join(names, ", ")}
 }
 
+type boolValue bool
+
+func (v *boolValue) UnmarshalTOML(raw any) error {
+	b, ok := raw.(bool)
+	if !ok {
+		return hinted{kindOf(raw) + ", want true or false", "write true, without quotes"}
+	}
+	*v = boolValue(b)
+	return nil
+}
+
 // eachString reads an array of strings element by element.
 func eachString(raw any, example string, each func(s string) error) error {
 	list, ok := raw.([]any)

@@ -125,8 +125,11 @@ func compareEvidence(old, now *Evidence) []string {
 	c.set("the status", old.Status, now.Status)
 	c.set("the bound", old.Bound.text(), now.Bound.text())
 	c.set("the gap", old.Gap.text(), now.Gap.text())
+	c.set("what ties may change", old.TiesAtMost.text(), now.TiesAtMost.text())
+	c.set("the argument for the bound", cmp.Or(old.BoundKind, now.BoundKind), now.BoundKind)
 	c.set("the number of nodes", fmt.Sprint(old.Nodes), fmt.Sprint(now.Nodes))
 	c.set("the limit of the search", quote(old.Limit), quote(now.Limit))
+	c.set("the hedge", old.Hedge.text(), now.Hedge.text())
 
 	links := func(e *Evidence) map[string]string {
 		all := map[string]string{}

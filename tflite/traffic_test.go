@@ -195,7 +195,7 @@ func TestTrafficWithoutHints(t *testing.T) {
 }
 
 // Files of one compiler call are recognised across the folders of sets, and
-// files of different calls are not mixed up.
+// files of different calls are not mixed up. Segments of one call are files of one call.
 func TestTokenGroups(t *testing.T) {
 	groups := map[uint64][]string{}
 	for _, file := range models(t, tflite.KindCompiled) {
@@ -207,7 +207,7 @@ func TestTokenGroups(t *testing.T) {
 			continue
 		}
 		folder, ok := strings.CutPrefix(filepath.Base(filepath.Dir(file)), "cocompiled-")
-		if !ok {
+		if !ok && folder != "segments" {
 			folder = "alone"
 		}
 		name := folder + " " + strings.TrimPrefix(filepath.Base(file), "mobilenet_")
@@ -232,6 +232,7 @@ func TestTokenGroups(t *testing.T) {
 		three("15.0"), three("16.0"),
 		{"16.0 v1_0.25_128_cocompiled_with_v1_0.5_160", "16.0 v1_0.5_160_cocompiled_with_v1_0.25_128"},
 		three("2.1"),
+		{"segments ssd_v1_coco_postprocess_segment_0_of_2", "segments ssd_v1_coco_postprocess_segment_1_of_2"},
 	}
 	slices.SortFunc(want, slices.Compare)
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -174,7 +174,13 @@ func reoptimize(ctx context.Context, path string, lock *plans.Lock, facts *compi
 	}
 	if err == nil {
 		// A gain that optimize would leave is no change.
-		answer = resolved.Keep(answer, lock, planner.DefaultMinGain).Plan
+		if lock.Evidence.Hedge == nil {
+			answer = resolved.Keep(answer, lock, planner.DefaultMinGain).Plan
+		} else {
+			answer, err = rehedge(ctx, resolved, answer, lock)
+		}
+	}
+	if err == nil {
 		err = planner.Verify(resolved.Problem, answer)
 	}
 	if err != nil || ctx.Err() != nil {
@@ -182,6 +188,16 @@ func reoptimize(ctx context.Context, path string, lock *plans.Lock, facts *compi
 	}
 	x.Changes = plans.Compare(lock, plans.NewLock(resolved, answer)).Decision
 	return x
+}
+
+// rehedge is the hedge, or the lock's that stays.
+func rehedge(ctx context.Context, resolved *plans.Resolved, answer *planner.Plan, lock *plans.Lock) (*planner.Plan, error) {
+	_, hedge, err := planner.FindHedge(ctx, resolved.Problem, answer, planner.Options{}, resolved.Assumptions(answer))
+	if err != nil {
+		return nil, err
+	}
+	k, err := resolved.KeepHedge(answer, hedge, lock, planner.DefaultMinGain)
+	return k.Plan, err
 }
 
 // compilerCommand is the command that a flag sets, else EDGETPU_COMPILER, both

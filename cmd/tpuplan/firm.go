@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
 	"github.com/tpuplan/tpuplan/compile/emit"
@@ -34,10 +35,7 @@ func settlings(r *request, p *view.Planned) []view.Settling {
 
 // compiling is the command that spends real compiles on this plan.
 func compiling(r *request, compiles int) string {
-	command := "tpuplan optimize"
-	if len(r.versions) > 0 { // the plan file may name another one
-		command += " --compiler " + r.versions[0].String()
-	}
+	command := strings.Join(quoted(r.words()), " ")
 	if r.commandText != "" {
 		command += " --command " + emit.Quote(r.commandText)
 	}

@@ -168,6 +168,8 @@ reads it and never writes it.
 
     [objective]
     kind = "time"              # or "byte-hits"
+    hedge = true               # rather a plan that cannot go badly wrong than
+                               # the one that is best as assumed
 
 A key that tpuplan does not know is an error; tables and keys that begin with
 "x-" are ignored. docs/formats.md has every key with its default.
@@ -253,8 +255,15 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
                         times as much
   pinning costs         what a release takes more than the best one compared
   optimal, feasible     proven to be the best; not proven
+  ties                  ops of equal size: 16.0 caches those first whose model
+                        is named first, and of large groups not all orders are
+                        tried. Of times: less than 2 % apart
   kept from the lock    decided before, and no new plan is better by more than
                         --min-gain
+  regret                what a plan takes more than the best one, if something
+                        that is not known is otherwise than assumed
+  hedge                 of the plans that may turn out to be the best, the one
+                        whose largest regret is least
   nodes                 steps of the search
   bound, gap            no plan is below the bound; how far this one is above it
   CPU, TPU              the host's processor; the Edge TPU

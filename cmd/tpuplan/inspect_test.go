@@ -123,7 +123,8 @@ func TestInspectAgainstPublic(t *testing.T) {
 }
 
 // The folder of the public set, shown as a whole: files that one call made are
-// one group, in whichever folder they lie, and all others stand alone.
+// one group, in whichever folder they lie, and all others stand alone. The
+// segments of one call have one token too, although each is laid out as if alone.
 func TestInspectGroupsPublicSets(t *testing.T) {
 	models := filepath.Join(testdata.Dir(t), "models")
 	code, out, stderr := tpuplan(t, "inspect", "--format", "json", models)
@@ -154,6 +155,14 @@ func TestInspectGroupsPublicSets(t *testing.T) {
 	for i := range known.Sets {
 		want = append(want, strings.TrimSpace(strings.Join(known.Sets[i].Files, " ")))
 	}
+	for _, net := range []string{
+		"fresh/bright_16x16", "fresh/gabor_128x128_7k_4o_2s", "fresh/rllib_model1", "fresh/yolov8n_640", "passes/deeplabv3_mnv2_pascal_quant",
+		"passes/posenet_mobilenet_v1_075_353_481_16_quant_decoder", "passes/posenet_mobilenet_v1_075_721_1281_16_quant_decoder",
+	} {
+		want = append(want, net+"/compiled")
+	}
+	const segments = "segments/ssd_mobilenet_v1_coco_quant_postprocess_segment_"
+	want = append(want, segments+"0_of_2_edgetpu "+segments+"1_of_2_edgetpu")
 	slices.Sort(got)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,11 +32,13 @@ func optimizeCommand(u *ui) *cli.Command {
 every group of models and every order worth trying, and prints the best plan
 with its evidence. It also plans again for other values of what is not known,
 and says whether one would change the plan, what it is then worth and which
-command settles it; -v lists all.
+command settles it; -v lists all. Of the plans that are best for some of these
+values --hedge takes the one that is never far from the best: a plan that
+cannot go badly wrong.
 The decision is written to the lock beside the plan file, PLAN.lock.json, and
 with --emit as build commands. What the lock decided before stays unless the
 new plan is better by more than --min-gain, both with the models, rates and
-facts of today.
+facts of today; of a hedge, unless its largest regret is.
 
 With --compiler given more than once it compares the plans for these releases
 and writes nothing.`,
@@ -52,7 +55,9 @@ and writes nothing.`,
 			&cli.StringFlag{Name: "compile", Usage: "spend at most `N` real compiles on what the prediction cannot settle; they are kept as facts"},
 			&cli.StringFlag{Name: "min-gain", Usage: "keep the lock's decision unless a new plan is better by more than `PCT` percent (default 2)"},
 			&cli.BoolFlag{Name: "fresh", Usage: "plan as if there were no lock"},
-			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best"},
+			&cli.BoolFlag{Name: "hedge", Usage: "plan for the least largest regret, whatever turns out of what is not known, instead of the least value as assumed; --hedge=false overrides the plan file"},
+			&cli.BoolFlag{Name: "require-optimal", Usage: "exit 5 and write nothing unless the plan is proven to be the best, ties included"},
+			&cli.StringFlag{Name: "j", Usage: "search on at most `N` processors (default 0: all); the answer is the same"},
 		},
 		Action: func(c *cli.Context) error { return optimize(c, u) },
 	}
@@ -69,9 +74,11 @@ type request struct {
 	output                      string
 	check, diff, strict, locked bool
 	requireOptimal              bool
+	hedge                       hedging
 	minGain                     float64 // a share
 	minGainText                 string  // as given, "" for the default
 	fresh                       bool
+	workers                     int            // 0: as many as there are processors
 	lock                        *plans.Lock    // beside the plan, nil if there is none that counts
 	unread                      error          // why there is none: it holds a decision that must not be lost for that
 	facts                       *compile.Facts // what real compiles taught; nil if nothing
@@ -107,6 +114,13 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		}
 		r.compiles = n
 	}
+	if c.IsSet("j") {
+		n, err := intFlag(c, "j", 0, 1000)
+		if err != nil {
+			return nil, err
+		}
+		r.workers = n
+	}
 	if c.IsSet("min-gain") {
 		var err error
 		if r.minGain, r.minGainText, err = percentFlag(c, "min-gain"); err != nil {
@@ -118,6 +132,7 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 			return nil, err
 		}
 	}
+	r.hedge.set, r.hedge.wanted = c.IsSet("hedge"), c.Bool("hedge")
 	switch {
 	case r.emit != "" && r.output == "":
 		return nil, usageError("add -o build.mk, or -o - for stdout", "--emit needs -o FILE")
@@ -140,6 +155,8 @@ func optimizeRequest(c *cli.Context, u *ui) (*request, error) {
 		return nil, usageError("--min-gain 0 keeps the lock's decision only if nothing is better", "--fresh ignores the lock, so --min-gain has nothing to keep")
 	case len(r.versions) > 1 && (r.fresh || r.minGainText != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --min-gain and --fresh")
+	case len(r.versions) > 1 && r.hedge.wanted:
+		return nil, usageError("give one --compiler", "several --compiler compare plans as assumed; they exclude --hedge")
 	case len(r.versions) > 1 && (r.check || r.locked || r.emit != ""):
 		return nil, usageError("give one --compiler", "several --compiler only compare; they exclude --emit, --check, --diff and --locked")
 	}
@@ -203,6 +220,7 @@ func optimize(c *cli.Context, u *ui) error {
 	if r.lock, r.unread = lockOf(r); r.unread != nil && (r.check || r.locked || r.compiles > 0) {
 		return r.unread
 	}
+	r.hedge.decide(u, r, plan)
 	version := plan.Compiler.Version
 	if len(r.versions) == 1 {
 		version = r.versions[0]
@@ -216,6 +234,11 @@ func optimize(c *cli.Context, u *ui) error {
 	}
 	if r.compiles > 0 && c.Context.Err() == nil {
 		if planned, err = settle(c.Context, u, r, plan, version, planned); err != nil {
+			return err
+		}
+	}
+	if r.hedge.wanted {
+		if err := applyHedge(u, r, planned); err != nil {
 			return err
 		}
 	}
@@ -252,7 +275,7 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 		}
 	}
 	u.done("%s: searching groups of %d models for edgetpu_compiler %s", r.plan, len(resolved.Problem.Models), version)
-	answer, err := planner.Solve(ctx, resolved.Problem, planner.Options{})
+	answer, err := planner.Solve(ctx, resolved.Problem, planner.Options{Workers: r.workers})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.plan, err)
 	}
@@ -269,27 +292,30 @@ func solve(ctx context.Context, u *ui, r *request, plan *plans.Plan, version com
 		return nil, fmt.Errorf("%s: the plan found does not hold (please report this): %w", r.plan, err)
 	}
 	k := resolved.Keep(answer, r.lock, r.minGain)
-	if r.fresh {
+	if r.fresh || r.hedge.wanted { // a hedge is compared with the lock's by its regret
 		k.Plan = answer
 	}
 	if err := planner.Verify(resolved.Problem, k.Plan); k.Plan != answer && err != nil {
 		return nil, fmt.Errorf("%s: the plan kept does not hold (please report this): %w", r.plan, err)
 	}
-	for _, w := range resolved.WarningsOf(k.Plan) {
-		u.warn(w.Error())
+	if !r.hedge.wanted {
+		for _, w := range resolved.WarningsOf(k.Plan) {
+			u.warn(w.Error())
+		}
 	}
 	return &view.Planned{Resolved: resolved, Plan: k.Plan, Lock: plans.NewLock(resolved, k.Plan), Locked: k.Locked, Unfit: k.Unfit}, nil
 }
 
-// checkFirmness finds out which assumptions would change the plan. An interrupt
-// leaves it open: the plan is printed without. So is one that stays although
-// another is better by more than a tie: no assumption is needed to change that.
+// checkFirmness finds out which assumptions would change the plan, and the
+// hedge against them. An interrupt leaves it open: the plan is printed without.
+// So is one that stays although another is better by more than a tie: no
+// assumption is needed to change that.
 func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) error {
 	if k := p.Plan.Kept; k != nil && k.Gain > planner.Tie {
 		return nil
 	}
 	watch := u.watch(r.plan + ": how firm is it?")
-	findings, err := planner.Stability(ctx, p.Resolved.Problem, p.Plan, planner.Options{Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
+	findings, hedge, err := planner.FindHedge(ctx, p.Resolved.Problem, p.Plan, planner.Options{Workers: r.workers, Progress: watch.assumptions}, p.Resolved.Assumptions(p.Plan))
 	watch.end()
 	switch {
 	case ctx.Err() != nil:
@@ -299,6 +325,7 @@ func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) erro
 	}
 	p.Checked, p.Stability, p.Listed = true, findings, u.verbose
 	p.Settling = settlings(r, p)
+	p.Hedge, p.HedgeBy = hedge, hedgeCommand(r)
 	for i := range findings {
 		u.done("%s: %s", r.plan, p.Finding(i))
 	}
@@ -306,8 +333,11 @@ func checkFirmness(ctx context.Context, u *ui, r *request, p *view.Planned) erro
 }
 
 func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) error {
+	if plan.Hedge {
+		u.note(fmt.Sprintf("%s: hedge = true is left aside, releases are compared as assumed", r.plan))
+	}
 	c := &view.Comparison{Own: plan.Compiler.Version}
-	proven := true
+	open := "" // of the first release that is not proven
 	for _, v := range r.versions {
 		p, err := solve(ctx, u, r, plan, v)
 		if err != nil {
@@ -317,7 +347,9 @@ func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) e
 			return errInterrupted // half a comparison misleads
 		}
 		c.Plans = append(c.Plans, *p)
-		proven = proven && p.Plan.Certificate.Status == planner.Optimal
+		if text := view.Open(&p.Plan.Certificate); text != "" && open == "" {
+			open = "edgetpu_compiler " + v.String() + ": " + text
+		}
 	}
 	render := func() []byte { return view.Compare(c, u.style()) }
 	if r.json {
@@ -326,21 +358,28 @@ func compareVersions(ctx context.Context, u *ui, r *request, plan *plans.Plan) e
 	if err := u.print(render()); err != nil {
 		return err
 	}
-	return verdict(ctx, r, proven, "")
+	return verdict(ctx, r, open, nil)
 }
 
 // verdict is the error, if any, of a plan that was found: it is printed, but nothing is written.
-// limit is what kept the plan from being proven.
-func verdict(ctx context.Context, r *request, proven bool, limit string) error {
+// open is what keeps it from being proven, c its certificate, nil if it is several.
+func verdict(ctx context.Context, r *request, open string, c *planner.Certificate) error {
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
-	case r.requireOptimal && !proven:
-		hint := "no file was written"
-		if limit == planner.LimitKept {
-			hint += "; the lock's plan stays, --fresh takes a better one"
+	case r.requireOptimal && open != "":
+		hint := "no file was written; leave out --require-optimal to take the plan as it is"
+		switch {
+		case c == nil:
+			hint = "no file is written where releases are compared; leave out --require-optimal to compare what was found"
+		case c.Limit == planner.LimitKept:
+			hint = "no file was written; the lock's plan stays, --fresh takes a better one"
+		case c.Status == planner.Optimal:
+			hint += ", or pin models into smaller groups, whose orders are all tried"
+		case c.Limit == planner.LimitModels || c.Limit == planner.LimitNodes:
+			hint += ", or pin models that belong together with group"
 		}
-		return &failure{exitUnproven, fmt.Errorf("%s: the plan is not proven to be optimal", r.plan), hint}
+		return &failure{exitUnproven, fmt.Errorf("%s: the plan is not proven to be optimal: %s", r.plan, open), hint}
 	}
 	return nil
 }
@@ -348,7 +387,7 @@ func verdict(ctx context.Context, r *request, proven bool, limit string) error {
 // conclude prints, compares and writes, as the flags want it.
 func conclude(ctx context.Context, u *ui, r *request, p *view.Planned) error {
 	certificate := &p.Plan.Certificate
-	if err := verdict(ctx, r, certificate.Status == planner.Optimal, certificate.Limit); err != nil {
+	if err := cmp.Or(hedgeVerdict(ctx, r, p), verdict(ctx, r, view.Open(certificate), certificate)); err != nil {
 		return errors.Join(u.printPlan(r, p), err)
 	}
 	lock, path := p.Lock, plans.LockPath(r.plan)
@@ -419,6 +458,7 @@ func (r *request) words() []string {
 	if len(r.versions) > 0 { // the plan file may name another one
 		words = append(words, "--compiler", r.versions[0].String())
 	}
+	words = append(words, r.hedge.words()...)
 	if r.minGainText != "" {
 		words = append(words, "--min-gain", r.minGainText)
 	}

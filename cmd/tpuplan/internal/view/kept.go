@@ -15,13 +15,20 @@ type keptJSON struct {
 	Value   number `json:"value"` // of the new plan
 	Gain    number `json:"gain"`  // of the new plan, as a share of the kept one's value
 	MinGain number `json:"min_gain"`
+	// LargestRegret is that of the new hedge, if the kept plan is one.
+	LargestRegret *number `json:"largest_regret,omitempty"`
 }
 
 func (p *Planned) keptJSON() *keptJSON {
-	if k := p.Plan.Kept; k != nil {
-		return &keptJSON{number(k.Value), number(k.Gain), number(k.MinGain)}
+	k := p.Plan.Kept
+	if k == nil {
+		return nil
 	}
-	return nil
+	x := &keptJSON{Value: number(k.Value), Gain: number(k.Gain), MinGain: number(k.MinGain)}
+	if p.Hedge != nil && p.Hedge.Instead != nil {
+		x.LargestRegret = (*number)(&p.Hedge.Instead.Largest.Amount)
+	}
+	return x
 }
 
 // kept says in a sentence what became of the lock's decision, "" if it is the
@@ -29,6 +36,8 @@ func (p *Planned) keptJSON() *keptJSON {
 func (p *Planned) kept() string {
 	k := p.Plan.Kept
 	switch {
+	case p.LockedRegret != nil:
+		return p.keptHedge()
 	case k == nil && p.Locked != nil && !planner.SameDecision(p.Plan, p.Locked):
 		saved := cmp.Or(shareOf(p.Locked.Value-p.Plan.Value, p.Locked.Value), "less than 0.1 %")
 		return fmt.Sprintf("replaces the lock's plan and saves %s of its %s per call", saved, p.number(p.Locked.Value))
@@ -39,12 +48,56 @@ func (p *Planned) kept() string {
 	case k.Gain < planner.Negligible:
 		return "kept from the lock: another plan is as good (--fresh takes it)"
 	}
-	verb := "take"
+	return fmt.Sprintf("kept from the lock: a new plan would %s %s per call, %s less %s", p.takes(), p.number(k.Value), shareOf(k.Gain, 1), until(k.MinGain))
+}
+
+// takes is what a plan does with its value.
+func (p *Planned) takes() string {
 	if p.Resolved.Problem.Objective == planner.ByteHits {
-		verb = "send"
+		return "send"
 	}
-	least := strconv.FormatFloat(100*k.MinGain, 'g', 12, 64)
-	return fmt.Sprintf("kept from the lock: a new plan would %s %s per call, %s less (--min-gain %s; --fresh takes it)", verb, p.number(k.Value), shareOf(k.Gain, 1), least)
+	return "take"
+}
+
+// until says how long a plan is kept.
+func until(minGain float64) string {
+	return "(--min-gain" + glue + strconv.FormatFloat(100*minGain, 'g', 12, 64) + "; --fresh takes it)"
+}
+
+// keptHedge is kept for a hedge, which is judged by its largest regret.
+func (p *Planned) keptHedge() string {
+	h := p.Hedge
+	if h.Instead == nil {
+		if planner.SameDecision(p.Plan, p.Locked) {
+			return ""
+		}
+		return fmt.Sprintf("replaces the lock's plan, whose largest regret is %s%s", p.number(p.LockedRegret.Amount), where(p.LockedRegret))
+	}
+	var gains []string
+	if gain := p.Plan.Kept.Gain; gain >= planner.Negligible {
+		gains = append(gains, fmt.Sprintf("%s %s per call as assumed, %s less", p.takes(), p.number(h.Instead.Value), shareOf(gain, 1)))
+	}
+	if less := p.lessRegret(); less > 0 {
+		gains = append(gains, fmt.Sprintf("have a largest regret of %s, %s less", p.number(h.Instead.Largest.Amount), p.number(less)))
+	}
+	if len(gains) == 0 {
+		return "kept from the lock: no new hedge is better (--fresh takes the one that was found)"
+	}
+	return "kept from the lock: a new hedge would " + strings.Join(gains, ", and ") + " " + until(h.MinGain)
+}
+
+// lessRegret is how much less the largest regret of the hedge is that was found
+// beside one that is kept; 0 if that is next to nothing of what the best plan takes.
+func (p *Planned) lessRegret() float64 {
+	h := p.Hedge
+	if h == nil || h.Instead == nil {
+		return 0
+	}
+	less := h.Largest.Amount - h.Instead.Largest.Amount
+	if less < planner.Negligible*h.Largest.Best {
+		return 0
+	}
+	return less
 }
 
 // shareOf prints a difference as a share of a value: with a decimal where
@@ -71,10 +124,16 @@ func Holds(p *Planned, path string) []byte {
 		gain = k.Gain
 	}
 	switch share := shareOf(gain, 1); {
+	case p.LockedRegret != nil && p.lessRegret() > 0:
+		text += "the largest regret of a new hedge would be " + p.number(p.lessRegret()) + " less"
+	case p.LockedRegret != nil && (gain <= 0 || share == ""):
+		text += "no hedge is better"
 	case gain > 0 && share != "":
 		text += "a new plan would save " + share
-	case p.Plan.Certificate.Status == planner.Optimal:
+	case p.Plan.Certificate.Proven():
 		text += "no plan is better"
+	case p.Plan.Certificate.Status == planner.Optimal:
+		text += "no plan is better, but for ties, at most " + gap(&p.Plan.Certificate)
 	default:
 		text += "no better plan was found"
 	}
@@ -98,7 +157,11 @@ func Changes(p *Planned, path, command string, s Style) []byte {
 	}
 	text := p.value(p.Plan.Value)
 	if p.Locked != nil {
-		paragraph(&b, s, "  ", "the locked plan now: "+p.value(p.Locked.Value))
+		was := "the locked plan now: " + p.value(p.Locked.Value)
+		if x := p.LockedRegret; x != nil {
+			was += ", largest regret " + p.number(x.Amount) + where(x)
+		}
+		paragraph(&b, s, "  ", was)
 		less := p.Locked.Value - p.Plan.Value
 		switch share := shareOf(less, p.Locked.Value); {
 		case share == "":
@@ -108,6 +171,9 @@ func Changes(p *Planned, path, command string, s Style) []byte {
 		default:
 			text += ", " + p.number(less) + " (" + share + ") less"
 		}
+	}
+	if p.LockedRegret != nil {
+		text += ", largest regret " + p.number(p.Hedge.Largest.Amount) + where(&p.Hedge.Largest)
 	}
 	paragraph(&b, s, "  ", "a new plan: "+text)
 	b.WriteString("\nnext: " + command + "\n") // in one piece, to be copied

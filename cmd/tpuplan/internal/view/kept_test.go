@@ -2,6 +2,7 @@ package view
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,7 +59,7 @@ func TestKept(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := &Planned{Resolved: &plans.Resolved{Problem: &planner.Problem{Models: make([]planner.Model, 2)}}, Plan: test.plan, Locked: test.locked, Unfit: test.unfit}
-			if diff := cmp.Diff(test.screen, p.kept()); diff != "" {
+			if diff := cmp.Diff(test.screen, strings.ReplaceAll(p.kept(), glue, " ")); diff != "" {
 				t.Error(diff)
 			}
 			want, got := "l: holds: "+test.check+"\n", string(Holds(p, "l"))
@@ -77,5 +78,67 @@ func TestKept(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// What becomes of a locked hedge, in the words of the screen and of a check.
+func TestKeptHedge(t *testing.T) {
+	slow := &planner.Assumption{Sentence: func(amount string) string { return "streaming takes " + amount }, Unit: "times", Low: 1, High: 8}
+	was, other := locked(1.5, planner.Feasible, []int{0}, []int{1}), locked(1.2, planner.Feasible, []int{0, 1})
+	at := func(amount float64) planner.Extreme {
+		return planner.Extreme{Amount: amount, Best: 10, Assumption: slow, Value: 8}
+	}
+	found := func(regret float64) *planner.Hedge { return &planner.Hedge{Largest: at(regret), Value: 1.488} }
+	kept := func(gain, regret float64, instead *planner.Hedge) (*planner.Plan, *planner.Hedge) {
+		p := *was
+		p.Kept = &planner.Kept{Value: 1.488, Gain: gain, MinGain: 0.02}
+		return &p, &planner.Hedge{Largest: at(regret), Value: 1.5, Instead: instead, MinGain: 0.02}
+	}
+	both, bothHedge := kept(0.008, 2, found(1.9))
+	value, valueHedge := kept(0.008, 2, found(2))
+	smaller, smallerHedge := kept(0, 2, found(1.9))
+	equal, equalHedge := kept(0, 2, found(2.001))
+	for _, test := range []struct {
+		name          string
+		plan          *planner.Plan
+		hedge         *planner.Hedge
+		screen, check string
+	}{
+		{
+			"both are better", both, bothHedge,
+			"kept from the lock: a new hedge would take 1.49 ms per call as assumed, 0.8 % less, and have a largest regret of 1.90 ms, 0.10 ms less (--min-gain 2; --fresh takes it)",
+			"1.50 ms per call + compute, the largest regret of a new hedge would be 0.10 ms less",
+		},
+		{
+			"a better value", value, valueHedge,
+			"kept from the lock: a new hedge would take 1.49 ms per call as assumed, 0.8 % less (--min-gain 2; --fresh takes it)",
+			"1.50 ms per call + compute, a new plan would save 0.8 %",
+		},
+		{
+			"a smaller regret", smaller, smallerHedge,
+			"kept from the lock: a new hedge would have a largest regret of 1.90 ms, 0.10 ms less (--min-gain 2; --fresh takes it)",
+			"1.50 ms per call + compute, the largest regret of a new hedge would be 0.10 ms less",
+		},
+		{"as good", equal, equalHedge, "kept from the lock: no new hedge is better (--fresh takes the one that was found)", "1.50 ms per call + compute, no hedge is better"},
+		{"the same", was, found(2), "", "1.50 ms per call + compute, no hedge is better"},
+		{"replaced", other, found(1), "replaces the lock's plan, whose largest regret is 2.00 ms (if streaming takes 8 times)", ""},
+	} {
+		regret := at(2)
+		p := &Planned{
+			Resolved: &plans.Resolved{Problem: &planner.Problem{Models: make([]planner.Model, 2)}},
+			Plan:     test.plan, Locked: was, LockedRegret: &regret, Hedge: test.hedge, AsAssumed: other,
+		}
+		if diff := cmp.Diff(test.screen, strings.ReplaceAll(p.kept(), glue, " ")); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
+		want, got := "l: holds: "+test.check+"\n", string(Holds(p, "l"))
+		if test.check == "" {
+			want = "l: the decision changes\n  the locked plan now: 1.50 ms per call + compute, largest regret 2.00 ms (if\n  streaming takes 8 times)\n" +
+				"  a new plan: 1.20 ms per call + compute, 0.30 ms (20 %) less, largest regret\n  1.00 ms (if streaming takes 8 times)\n\nnext: again\n"
+			got = string(Changes(p, "l", "again", Style{Width: 80}))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
 	}
 }

@@ -25,10 +25,16 @@ type Planned struct {
 	Locked *planner.Plan // what the lock decided, on today's evidence; nil if there is none or it does not apply
 	Unfit  error         // why it does not apply
 
+	LockedRegret *planner.Extreme // its largest regret, if Plan is the hedge and there is one
+
 	Checked   bool              // Stability was found out
-	Stability []planner.Finding // which assumptions change the plan
+	Stability []planner.Finding // which assumptions change the plan; of a hedge, the plan AsAssumed
 	Settling  []Settling        // of each of them; may be nil
 	Listed    bool              // the user has seen all of them already
+
+	Hedge     *planner.Hedge // nil if it was not found out
+	HedgeBy   string         // the command that plans the hedge
+	AsAssumed *planner.Plan  // the plan best as assumed, if Plan is the hedge
 
 	Compiles  [][]string // the real compiles that were spent on this plan, models by name
 	Unsettled bool       // more of them would settle more
@@ -41,6 +47,8 @@ type planJSON struct {
 	Objective       objectiveJSON  `json:"objective"`
 	Bound           number         `json:"bound"`
 	Gap             number         `json:"gap"`
+	TiesAtMost      number         `json:"ties_at_most"`
+	BoundKind       string         `json:"bound_kind,omitempty"`
 	Nodes           int64          `json:"nodes"`
 	Limit           string         `json:"limit,omitempty"`
 	ComputeIncluded bool           `json:"compute_included"`
@@ -48,6 +56,7 @@ type planJSON struct {
 	Models          []modelJSON    `json:"models"`
 	Baselines       []baselineJSON `json:"baselines"`
 	Stability       []findingJSON  `json:"stability,omitzero"` // absent if it was not found out
+	Hedge           *hedgeJSON     `json:"hedge,omitempty"`
 	Warnings        []string       `json:"warnings"`
 	Compiles        [][]string     `json:"compiles,omitempty"` // that were spent, models in order
 	Kept            *keptJSON      `json:"kept,omitempty"`     // if the lock's decision stays although there is another plan
@@ -110,6 +119,8 @@ func (p *Planned) json(schema string) planJSON {
 		Objective:       objectiveJSON{problem.Objective.String(), number(plan.Value), problem.Objective.Unit()},
 		Bound:           number(plan.Certificate.Bound),
 		Gap:             number(plan.Certificate.Gap),
+		TiesAtMost:      number(plan.Certificate.TiesAtMost),
+		BoundKind:       string(plan.Certificate.BoundKind),
 		Nodes:           plan.Certificate.Nodes,
 		Limit:           plan.Certificate.Limit,
 		ComputeIncluded: p.computeIncluded(),
@@ -155,7 +166,7 @@ func (p *Planned) json(schema string) planJSON {
 	for _, b := range plan.Baselines {
 		out.Baselines = append(out.Baselines, baselineJSON{b.Name, number(b.Value), b.Feasible})
 	}
-	out.Stability = p.findingsJSON()
+	out.Stability, out.Hedge = p.findingsJSON(), p.hedgeJSON()
 	for _, w := range p.Resolved.WarningsOf(p.Plan) {
 		out.Warnings = append(out.Warnings, w.Error())
 	}
@@ -409,32 +420,22 @@ func (p *Planned) worth(b *bytes.Buffer, s Style) {
 	t.write(b, s, 2)
 }
 
-// limits says in words what ended a search early, by Certificate.Limit.
-var limits = map[string]string{
-	"":            "which the search could not prove to be the best",
-	"interrupted": "the search was interrupted",
-	"nodes":       "the search reached its limit of nodes",
-	"models":      "the models are too many to try everything",
-	"ties":        "the ops of equal size are too many to try every order",
-	"kept":        "the lock's plan stays",
-}
-
 // sure says how good the plan is, and how good its numbers are.
 func (p *Planned) sure(b *bytes.Buffer, s Style) {
-	c := &p.Plan.Certificate
-	text := fmt.Sprintf("optimal under the cost model: no groups and no order are better (gap 0, %s)", count(int(c.Nodes), "node"))
-	if c.Status != planner.Optimal {
-		text = fmt.Sprintf("%s, %s (no plan is below %s, gap %s, %s)", c.Status, limits[c.Limit], p.value(c.Bound), percent(c.Gap), count(int(c.Nodes), "node"))
-	}
+	text, ties := p.certificate()
 	b.WriteString("\n")
 	paragraph(b, s, "sure: ", text)
+	if ties != "" {
+		paragraph(b, s, "      ", ties)
+	}
 	if text := p.kept(); text != "" {
 		paragraph(b, s, "      ", text)
 	}
-	var measured []string // models whose group has been compiled
+	var all, measured []string // models, and those whose group has been compiled
 	bySource, byCertainty, byReserve := map[string][]string{}, map[string][]string{}, map[string][]string{}
 	for i := range p.Plan.Models {
 		e := p.evidence(i)
+		all = append(all, e.Name)
 		bySource[e.Source] = append(bySource[e.Source], e.Name)
 		if e.SplitSource == plans.Measured {
 			measured = append(measured, e.Name)
@@ -449,22 +450,22 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 	}
 	var splits, rows, times []string
 	if len(measured) > 0 {
-		splits = append(splits, "measured for "+list(measured, len(p.Plan.Models)))
+		splits = append(splits, "measured for "+list(measured, all))
 	}
 	for c := report.Exact; c <= report.Unknown; c++ {
 		if names := byCertainty[c.String()]; len(names) > 0 {
-			splits = append(splits, c.String()+" for "+list(names, len(p.Plan.Models)))
+			splits = append(splits, c.String()+" for "+list(names, all))
 		}
 	}
 	paragraph(b, s, "      ", "sizes and split: "+strings.Join(splits, "; "))
 	for _, origin := range slices.Sorted(maps.Keys(byReserve)) {
-		rows = append(rows, origin+" for "+list(byReserve[origin], len(p.Plan.Models)))
+		rows = append(rows, origin+" for "+list(byReserve[origin], all))
 	}
 	if len(rows) > 0 {
 		paragraph(b, s, "      ", "reserved rows: "+strings.Join(rows, "; "))
 	}
 	for _, source := range slices.Sorted(maps.Keys(bySource)) {
-		text := source + " for " + list(bySource[source], len(p.Plan.Models))
+		text := source + " for " + list(bySource[source], all)
 		if own := p.Resolved.Plan.Compiler.Version; source != "modelled" && own != p.Resolved.Version {
 			text += fmt.Sprintf(" with %s, and corrected by a heuristic count of instruction bytes", own)
 		}
@@ -488,10 +489,13 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 		}
 		paragraph(b, s, "      ", text)
 	}
-	if text, command := p.firmness(); text != "" {
-		paragraph(b, s, "      ", text)
-		if command != "" {
-			b.WriteString("      " + command + "\n") // in one piece, to be copied
+	for _, x := range p.firmAndHedged() {
+		if x.text == "" {
+			continue
+		}
+		paragraph(b, s, "      ", x.text)
+		if x.command != "" {
+			b.WriteString("      " + x.command + "\n") // in one piece, to be copied
 		}
 	}
 }
@@ -513,10 +517,19 @@ func (p *Planned) instructions(names []string) string {
 	return "measured instruction bytes, a heuristic count of them for " + strings.Join(guessed, ", ")
 }
 
-// list names models, unless it is all of them.
-func list(names []string, all int) string {
-	if len(names) == all && all > 1 {
+// list names models of all, unless it is all of them; of many it names those that are left out, if these are few.
+func list(names, all []string) string {
+	var others []string
+	for _, name := range all {
+		if !slices.Contains(names, name) {
+			others = append(others, name)
+		}
+	}
+	switch {
+	case len(others) == 0 && len(all) > 1:
 		return "all models"
+	case len(names) > 4 && len(names) > 3*len(others):
+		return "all models but " + strings.Join(others, ", ")
 	}
 	return strings.Join(names, ", ")
 }
@@ -594,7 +607,11 @@ func Compare(c *Comparison, s Style) []byte {
 	best := c.best()
 	headline := fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, best.value(best.Plan.Value))
 	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+planner.Tie) }) {
-		headline = fmt.Sprintf("a tie of all %d releases: %s", len(c.Plans), best.value(best.Plan.Value))
+		all := fmt.Sprintf("all %d", len(c.Plans))
+		if len(c.Plans) == 2 {
+			all = "both"
+		}
+		headline = fmt.Sprintf("a tie of %s releases: %s", all, best.value(best.Plan.Value))
 	}
 	for i := range c.Plans {
 		own := &c.Plans[i]
@@ -611,6 +628,9 @@ func Compare(c *Comparison, s Style) []byte {
 		}
 		headline = fmt.Sprintf("pin edgetpu_compiler %s: %s, %s", best.Resolved.Version, best.value(best.Plan.Value), worth)
 	}
+	if columns.Width(headline) > s.Width {
+		headline = strings.Replace(headline, "edgetpu_compiler ", "", 1)
+	}
 	b.WriteString(s.bold(headline) + "\n\n")
 	t := table{columns: []column{{title: "COMPILER", fixed: true}, right("VALUE"), right("PINNING COSTS"), {title: "STATUS", fixed: true}, {title: "SPLIT", fixed: true}, left("GROUPS")}}
 	for i := range c.Plans {
@@ -624,12 +644,15 @@ func Compare(c *Comparison, s Style) []byte {
 			own = " (plan)"
 		}
 		var groups []string
-		for d := range p.Plan.Devices {
-			for g := range p.Plan.Devices[d].Groups {
-				groups = append(groups, strings.Join(p.names(&p.Plan.Devices[d].Groups[g]), " + "))
-			}
+		for _, g := range p.groups() {
+			groups = append(groups, strings.Join(p.namesOf(g), " + "))
 		}
-		t.add(p.Resolved.Problem.Version.String()+own, p.number(p.Plan.Value), costs, string(p.Plan.Certificate.Status), p.weakest(), strings.Join(groups, " | "))
+		t.add(p.Resolved.Problem.Version.String()+own, p.number(p.Plan.Value), costs, proof(&p.Plan.Certificate), p.weakest(), strings.Join(groups, " | "))
+	}
+	if _, total := t.widths(0); total > s.Width { // half of the names say less than how many there are
+		for i := range c.Plans {
+			t.rows[i][len(t.columns)-1] = count(len(c.Plans[i].groups()), "group")
+		}
 	}
 	t.write(&b, s, 0)
 	b.WriteString("\n")

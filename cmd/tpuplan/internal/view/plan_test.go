@@ -31,3 +31,24 @@ func TestLessThanTwoPercentOfTimeIsATie(t *testing.T) {
 		}
 	}
 }
+
+// Of many models those are named that are fewer.
+func TestListOfModels(t *testing.T) {
+	all := []string{"a", "b", "c", "d", "e", "f", "g"}
+	for _, test := range []struct {
+		names, all []string
+		want       string
+	}{
+		{all, all, "all models"},
+		{all[:6], all, "all models but g"},
+		{all[:5], all, "a, b, c, d, e"},
+		{all[:1], all, "a"},
+		{all[:1], all[:1], "a"},
+		{all[1:5], all[:5], "b, c, d, e"},
+		{all[1:6], all[:6], "all models but a"},
+	} {
+		if got := list(test.names, test.all); got != test.want {
+			t.Errorf("%v of %v: %q, want %q", test.names, test.all, got, test.want)
+		}
+	}
+}

@@ -404,12 +404,12 @@ func (s *Simulation) waiting(b *bytes.Buffer, style Style) {
 
 // doubts says what the numbers are worth.
 func (s *Simulation) doubts(b *bytes.Buffer, style Style) {
+	var all []string
 	bySource := map[string][]string{}
 	for i := range s.Resolved.Problem.Models {
-		source := s.Resolved.Source(i)
-		bySource[source] = append(bySource[source], s.Resolved.Problem.Models[i].Name)
+		source, name := s.Resolved.Source(i), s.Resolved.Problem.Models[i].Name
+		all, bySource[source] = append(all, name), append(bySource[source], name)
 	}
-	all := len(s.Resolved.Problem.Models)
 	b.WriteString("\n")
 	paragraph(b, style, "sure: ", "everything is simulated, nothing was measured: which calls load is the driver's rule, from an empty device on; each takes its time in the plan")
 	var times []string

@@ -139,17 +139,7 @@ func (t *table) add(cells ...string) {
 
 // write prints the table indented; the first column gives way if the table is too wide.
 func (t *table) write(b *bytes.Buffer, s Style, indent int) {
-	widths := make([]int, len(t.columns))
-	total := indent
-	for c := range t.columns {
-		widths[c] = columns.Width(t.columns[c].title)
-		for _, row := range t.rows {
-			widths[c] = max(widths[c], columns.Width(row[c]))
-		}
-		if total += widths[c]; c > 0 {
-			total += 2
-		}
-	}
+	widths, total := t.widths(indent)
 	for c := range t.columns {
 		if over := total - s.Width; over > 0 && !t.columns[c].fixed {
 			narrow := max(widths[c]-over, min(widths[c], 8))
@@ -167,6 +157,21 @@ func (t *table) write(b *bytes.Buffer, s Style, indent int) {
 	for _, row := range t.rows {
 		t.line(b, widths, indent, row)
 	}
+}
+
+// widths are those of the columns and of the whole if nothing is shortened.
+func (t *table) widths(indent int) (widths []int, total int) {
+	widths, total = make([]int, len(t.columns)), indent
+	for c := range t.columns {
+		widths[c] = columns.Width(t.columns[c].title)
+		for _, row := range t.rows {
+			widths[c] = max(widths[c], columns.Width(row[c]))
+		}
+		if total += widths[c]; c > 0 {
+			total += 2
+		}
+	}
+	return widths, total
 }
 
 func (t *table) line(b *bytes.Buffer, widths []int, indent int, cells []string) {

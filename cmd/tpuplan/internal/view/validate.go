@@ -484,15 +484,16 @@ func (v *Validation) found(b *bytes.Buffer, style Style) {
 // sure says what the numbers are worth, and what is settled by them.
 func (v *Validation) sure(b *bytes.Buffer, style Style) {
 	b.WriteByte('\n')
-	var estimated []string
+	var all, estimated []string
 	for _, c := range v.Result.Computes {
+		all = append(all, c.Model)
 		if !c.Included {
 			estimated = append(estimated, c.Model)
 		}
 	}
 	text := "+- is half the 95 % interval, from how much passes differ; \"~\": no difference can be told"
 	if len(estimated) > 0 {
-		text += "; the compute time of " + list(estimated, len(v.Result.Computes)) + " was estimated from these calls: only what differs between calls is tested"
+		text += "; the compute time of " + list(estimated, all) + " was estimated from these calls: only what differs between calls is tested"
 	}
 	paragraph(b, style, "sure: ", text)
 	label := "settled: "
