@@ -32,6 +32,7 @@ type exact struct {
 	first    []mask    // its group that holds the lowest model
 	worth    float64   // of plan, infinite while there is none
 	plan     []mask    // into groups with an order
+	unsure   []bool    // by mask: a better bound comes before the solution; may be nil
 	forks    []*search // one for each goroutine
 	narrowed *field    // the field of these models, if they are not all
 }
@@ -113,6 +114,11 @@ func (e *exact) cutoff() float64 {
 // the pins forbid every partition.
 func (e *exact) run(starts ...[][]int) answer {
 	e.bound()
+	return e.conclude(starts...)
+}
+
+// conclude is run with bounds that are there.
+func (e *exact) conclude(starts ...[][]int) answer {
 	if least, _ := e.all(lowerOf); math.IsInf(least, 1) {
 		return answer{}
 	}
@@ -188,6 +194,25 @@ func upperOf(x *solved) float64 { return x.upper }
 // bound gives every group a bound, side by side: each depends on its group alone.
 func (e *exact) bound() {
 	e.alike()
+	e.eachGroup(func(s *search, g mask) {
+		group := e.set(g)
+		switch {
+		case e.canon != nil && e.canon[g] != g:
+		case s.f.allowed(group):
+			e.groups[g] = s.boundGroup(group)
+		default:
+			e.groups[g] = solved{lower: math.Inf(1), upper: math.Inf(1), done: true}
+		}
+	})
+	if e.canon != nil {
+		for g := mask(1); g <= e.full; g++ {
+			e.groups[g] = e.groups[e.canon[g]]
+		}
+	}
+}
+
+// eachGroup visits every group, side by side.
+func (e *exact) eachGroup(visit func(*search, mask)) {
 	var next atomic.Int64
 	e.sideBySide(len(e.groups)/boundChunk, func(s *search) {
 		for {
@@ -196,22 +221,10 @@ func (e *exact) bound() {
 				return
 			}
 			for g := max(1, from); g < from+boundChunk && g <= e.full; g++ {
-				group := e.set(g)
-				switch {
-				case e.canon != nil && e.canon[g] != g:
-				case s.f.allowed(group):
-					e.groups[g] = s.boundGroup(group)
-				default:
-					e.groups[g] = solved{lower: math.Inf(1), upper: math.Inf(1), done: true}
-				}
+				visit(s, g)
 			}
 		}
 	})
-	if e.canon != nil {
-		for g := mask(1); g <= e.full; g++ {
-			e.groups[g] = e.groups[e.canon[g]]
-		}
-	}
 }
 
 // alike fills canon if some atoms are models that are alike.
@@ -471,10 +484,17 @@ func (e *exact) solveSome(open []candidate, lower float64) {
 	e.sideBySide(len(batch), func(s *search) {
 		for i := next.Add(1) - 1; i < int64(len(batch)); i = next.Add(1) - 1 {
 			s.limit, s.budget = "", s.f.nodes+share
-			found[i] = s.solveGroup(e.set(batch[i].group), cut-batch[i].rest)
+			if group := e.set(batch[i].group); e.unsure != nil && e.unsure[batch[i].group] {
+				found[i] = s.boundGroup(group)
+			} else {
+				found[i] = s.solveGroup(group, cut-batch[i].rest)
+			}
 		}
 	})
 	for i := range batch {
+		if e.unsure != nil {
+			e.unsure[batch[i].group] = false
+		}
 		e.take(batch[i].group, found[i])
 	}
 }

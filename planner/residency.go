@@ -58,7 +58,12 @@ func (f *field) apartBound() float64 {
 // cached in fractions. Copies in 16.0 count as if each had a pool of its own:
 // together they may claim to cache more than the pool holds.
 func (f *field) atBest(group set, reserved int, miss []float64) float64 {
-	r := f.relax(group, reserved, miss, make([]float64, f.n), nil)
+	return f.atBestInto(group, reserved, miss, make([]float64, f.n))
+}
+
+// atBestInto is atBest with memory for the costs of the models.
+func (f *field) atBestInto(group set, reserved int, miss, base []float64) float64 {
+	r := f.relax(group, reserved, miss, base, nil)
 	if !f.problem.Version.Sequential() {
 		kept := r.items[:0]
 		for _, g := range r.items {

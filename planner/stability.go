@@ -99,6 +99,7 @@ type Finding struct {
 // it is smaller than that of a plan because there are many values.
 const (
 	DefaultStabilityNodes = 50_000
+	leastManyNodes        = 500 // the same of many models, which share three times what the plan took
 	leastValues           = 9   // of a range in which every value may behave in its own way
 	groupValues           = 256 // more, as long as values x groups of all models stay below this
 )
@@ -149,13 +150,34 @@ func vary(ctx context.Context, p *Problem, plan *Plan, o Options, list []Assumpt
 	judged := counting(o.Progress, len(list))
 	// Neither the number of workers nor what they remember changes an answer.
 	workers := workersOf(o)
+	var shared *basis
+	if len(p.Models) <= o.maxExact() && len(list) > 0 {
+		s := newSearch(ctx, newField(p), Options{Workers: workers, MaxExact: o.MaxExact, Off: o.Off})
+		shared = newBasis(s, s.f.keep(groups))
+		for i := range list {
+			v := &varying{problem: p, Assumption: &list[i]}
+			for _, k := range []int{0, v.last()} {
+				shared.cover(v.at(k))
+			}
+		}
+		shared.loosen(s)
+	} else {
+		o.NodeBudget = min(o.NodeBudget, max(leastManyNodes, 3*plan.Certificate.Nodes/int64(2*max(1, len(list)))))
+	}
 	o.Workers = max(1, workers/max(1, len(list))) // of each search
 	for range min(len(list), workers) {
 		running.Go(func() {
+			mine := shared
+			if shared != nil { // its scratch memory is not
+				x := *shared
+				x.f = shared.f.fork()
+				mine = &x
+			}
 			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
-				v := &varying{ctx: ctx, problem: p, groups: groups, options: o, Assumption: &list[i], tried: map[int]trial{}}
+				v := &varying{ctx: ctx, problem: p, groups: groups, options: o, Assumption: &list[i], tried: map[int]trial{}, basis: mine}
 				varied[i] = v
 				findings[i], errs[i] = v.find(plan.Certificate.Status == Optimal)
+				v.ends, v.relaxed, v.basis = nil, nil, nil
 				judged()
 			}
 		})
@@ -190,6 +212,10 @@ type varying struct {
 	groups  [][]int
 	options Options
 	tried   map[int]trial
+	basis   *basis            // nil if there are too many models for an exact search
+	ends    map[int][]float64 // bounds of all groups at values, if plans cost linearly
+	least   *Problem          // with the smallest parts
+	relaxed []float64         // bounds of all groups with these
 }
 
 // trial is what one value came to.
@@ -305,6 +331,10 @@ func (v *varying) nearest(assumed, side int) (*float64, error) {
 	}
 	for (changes-stays)*side > 1 {
 		middle := (stays + changes) / 2
+		if v.known(middle) {
+			changes = middle
+			continue
+		}
 		x, err := v.try(middle)
 		if err != nil {
 			return nil, err
@@ -339,39 +369,72 @@ func (v *varying) try(k int) (trial, error) {
 	if err := p.Validate(); err != nil {
 		return trial{}, fmt.Errorf("%s: %w", v.Range(), err)
 	}
-	x := v.compare(p)
+	x := v.compare(k, p)
 	v.tried[k] = x
 	return x, nil
 }
 
 // compare puts the decision against the best plan of a problem.
-func (v *varying) compare(p *Problem) trial {
-	f := newField(p)
-	s := newSearch(v.ctx, f, v.options)
-	keep := f.keep(v.groups)
-	kept := make([]float64, 0, len(v.groups))
-	for _, order := range keep {
-		kept = append(kept, f.groupCost(order))
+func (v *varying) compare(k int, p *Problem) trial {
+	if v.basis == nil {
+		s := newSearch(v.ctx, newField(p), v.options)
+		x, keep := v.open(s)
+		if x.value > 0 {
+			v.judge(&x, s, s.nearby(keep))
+		}
+		return x
 	}
-	value := sum(kept)
-	// A plan below the target is better by more than a tie.
-	s.target = value / (1 + Tie)
-	if value <= 0 {
-		return trial{} // nothing costs less than nothing
+	d := v.basis.f.differ(p)
+	s := newSearch(v.ctx, v.basis.f.with(p, d), v.options)
+	x, keep := v.open(s)
+	if x.value <= 0 {
+		return x
 	}
-	var a answer
-	if f.n <= v.options.maxExact() {
-		a = s.exactly(atoms(f.all)).run(keep)
-	} else {
-		a = s.improve(Options{Incumbent: v.groups})
+	b := v.bounds(k, s.f, d)
+	if d.models.Len() == 1 && !d.all {
+		// the groups without the model cost what they did
+		m, least, all := d.models, math.Inf(1), len(b.lower)-1
+		for g := 1; g <= all; g++ {
+			if set(g)&m != 0 {
+				least = min(least, b.lower[g]+v.basis.rest[all&^g])
+			}
+		}
+		if s.enough(least) {
+			return x
+		}
 	}
-	best := make([]float64, 0, len(a.groups))
-	for _, order := range a.groups {
-		best = append(best, f.groupCost(order))
+	e := s.exactly(atoms(s.f.all))
+	e.alike()
+	e.unsure = b.unsure
+	for g := range e.groups {
+		e.groups[g] = solved{lower: b.lower[g], upper: math.Inf(1), done: math.IsInf(b.lower[g], 1)}
+		if b.fresh != nil && !b.fresh[g] {
+			y := v.basis.groups[g]
+			y.done = !below(y.lower, y.upper)
+			e.groups[g] = y
+		}
 	}
-	x, now := trial{value: value}, sum(best)
-	if below(now, value) {
-		x.regret, x.changes = value-now, below(now, s.target)
+	v.judge(&x, s, e.conclude(keep))
+	return x
+}
+
+// enough reports that nothing of interest lies above this bound.
+func (s *search) enough(bound float64) bool { return s.target > 0 && bound >= s.target }
+
+// open prices the decision, and wants plans that are better by more than a tie.
+func (v *varying) open(s *search) (x trial, keep [][]int) {
+	keep = s.f.keep(v.groups)
+	x.value = s.f.costOf(keep)
+	s.target = x.value / (1 + Tie)
+	return x, keep // nothing costs less than nothing
+}
+
+// judge puts the best plan found against the decision.
+func (v *varying) judge(x *trial, s *search, a answer) {
+	f := s.f
+	now := f.costOf(a.groups)
+	if below(now, x.value) {
+		x.regret, x.changes = x.value-now, below(now, s.target)
 	}
 	// the search of many models never ends by itself with a proof
 	x.early = below(a.bound+a.ties, min(now, s.target))
@@ -384,7 +447,29 @@ func (v *varying) compare(p *Problem) trial {
 			x.better = append(x.better, group)
 		}
 	}
-	return x
+}
+
+// nearby is a quick search of many models: one descent from a plan.
+func (s *search) nearby(keep [][]int) answer {
+	groups, _ := s.descend(keep)
+	bound, kind := s.f.manyBound()
+	return answer{groups: groups, bound: bound, kind: kind}
+}
+
+// known decides a value without a search: a plan that is better elsewhere is
+// better here too. It does not say which is the best.
+func (v *varying) known(k int) bool {
+	if !v.Linear {
+		return false
+	}
+	f := newField(v.at(k))
+	value := f.costOf(f.keep(v.groups))
+	for _, x := range v.tried {
+		if x.better != nil && below(f.costOf(f.keep(x.better)), value/(1+Tie)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Range is the assumption in words: "181 to 337 rows of every tile are
