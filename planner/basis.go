@@ -126,7 +126,9 @@ func (f *field) with(p *Problem, d difference) *field {
 	x := f.fork()
 	x.problem = p
 	x.loads, x.prices, x.total = slices.Clone(f.loads), slices.Clone(f.prices), slices.Clone(f.total)
+	x.rows = slices.Clone(f.rows)
 	for m, at := range f.at {
+		x.rows[m] = p.Models[at].Reserved
 		if (d.loads | d.prices).Has(m) {
 			x.prices[m] = newPrice(&p.Models[at], p.Objective)
 		}

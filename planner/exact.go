@@ -119,9 +119,6 @@ func (e *exact) run(starts ...[][]int) answer {
 
 // conclude is run with bounds that are there.
 func (e *exact) conclude(starts ...[][]int) answer {
-	if least, _ := e.all(lowerOf); math.IsInf(least, 1) {
-		return answer{}
-	}
 	for _, start := range starts {
 		e.begin(start)
 	}
@@ -134,7 +131,9 @@ func (e *exact) conclude(starts ...[][]int) answer {
 	}
 	var c candidates
 	for {
-		e.sift(&c)
+		if !e.sift(&c) {
+			return answer{}
+		}
 		var open []candidate
 		for _, x := range c.list {
 			if !e.groups[x.group].done {
@@ -160,6 +159,12 @@ func (e *exact) conclude(starts ...[][]int) answer {
 	cut := e.cutoff()
 	a := answer{bound: min(cut, c.lower), kind: BoundSearch}
 	a.ties = max(0, min(cut, untied)-a.bound)
+	if e.target > 0 { // any plan will do
+		for _, g := range e.plan {
+			a.groups = append(a.groups, e.order(g))
+		}
+		return a
+	}
 	// of equal plans the one stays that the order of names prefers
 	if v, parts := e.all(upperOf); !below(e.worth, v) {
 		e.worth, e.plan = v, parts
@@ -322,13 +327,16 @@ type candidates struct {
 	memo  []float64
 }
 
-// sift keeps the groups that can be part of a plan below the cutoff.
-func (e *exact) sift(c *candidates) {
+// sift keeps the groups that can be part of a plan below the cutoff. It
+// reports false if there is no plan at all.
+func (e *exact) sift(c *candidates) bool {
 	rest := func(g mask) float64 { return e.least[g] }
 	var from []mask
 	if c.byLow == nil {
-		e.offer(e.all(upperOf))
-		c.lower, c.parts = e.all(lowerOf)
+		if c.lower, c.parts = e.all(lowerOf); math.IsInf(c.lower, 1) {
+			return false
+		}
+		e.offer(e.upper(c.parts), c.parts)
 		for g := mask(1); g <= e.full; g++ {
 			from = append(from, g)
 		}
@@ -357,13 +365,23 @@ func (e *exact) sift(c *candidates) {
 		c.lower, c.parts = math.Inf(1), nil
 	}
 	if len(kept) > maxListed {
-		return
+		return true
 	}
 	c.byLow = make([][]mask, len(e.atoms))
 	for i := len(kept) - 1; i >= 0; i-- { // masks rise in the list
 		g := kept[i].group
 		c.byLow[g.lowest()] = append(c.byLow[g.lowest()], g)
 	}
+	return true
+}
+
+// upper is what a partition costs in the orders that are known.
+func (e *exact) upper(parts []mask) float64 {
+	costs := make([]float64, len(parts))
+	for i, g := range parts {
+		costs[i] = e.groups[g].upper
+	}
+	return sum(costs)
 }
 
 // best is the least cost of a partition.

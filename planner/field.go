@@ -28,6 +28,7 @@ type field struct {
 	merged       *compile.Merged       // 16.0
 	ops          []mergedOp            // of merged
 	total        []int64               // all packed bytes
+	rows         []int                 // that a model reserves on every tile
 	earlier      []set                 // models that come before this one when they are in its group
 	labels       []string              // pins
 	labelled     []set                 // the models of each label
@@ -85,6 +86,7 @@ func newField(p *Problem) *field {
 		f.all = f.all.With(i)
 		f.loads = append(f.loads, &m.Load)
 		f.total = append(f.total, m.Load.Bytes())
+		f.rows = append(f.rows, m.Reserved)
 		f.prices = append(f.prices, newPrice(m, p.Objective))
 		f.labels = append(f.labels, m.Group)
 		if m.Group != "" {
@@ -210,9 +212,9 @@ func setOf(list []int) set {
 
 // reserved is R of a group.
 func (f *field) reserved(group set) int {
-	r := f.model(bits.TrailingZeros64(uint64(group))).Reserved
-	for _, m := range members(group) {
-		r = max(r, f.model(m).Reserved)
+	r := -maxSmallRows
+	for ; group != 0; group &= group - 1 {
+		r = max(r, f.rows[bits.TrailingZeros64(uint64(group))])
 	}
 	return r
 }

@@ -395,9 +395,14 @@ func (v *varying) compare(k int, p *Problem) trial {
 		// the groups without the model cost what they did
 		m, least, all := d.models, math.Inf(1), len(b.lower)-1
 		for g := 1; g <= all; g++ {
-			if set(g)&m != 0 {
-				least = min(least, b.lower[g]+v.basis.rest[all&^g])
+			if set(g)&m == 0 {
+				continue
 			}
+			rest := v.basis.rest[all&^g]
+			if b.unsure[g] && !s.enough(b.lower[g]+rest) {
+				b.lower[g], b.unsure[g] = max(b.lower[g], s.boundGroup(set(g)).lower), false
+			}
+			least = min(least, b.lower[g]+rest)
 		}
 		if s.enough(least) {
 			return x
