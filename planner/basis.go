@@ -16,6 +16,7 @@ type basis struct {
 	f      *field
 	groups []solved  // by mask; their lower values are bounds, whether or not they were solved
 	rest   []float64 // by mask: the least cost of a partition under these
+	first  []mask    // by mask: the group of that partition which holds the lowest model
 	low    []int     // of each model: the fewest rows that it reserves under any assumption
 	high   []int     // the most
 	loose  []float64 // by mask: a bound for all of these
@@ -27,12 +28,33 @@ func newBasis(s *search, keep [][]int) *basis {
 	e.run(keep)
 	b := &basis{f: s.f, groups: e.groups}
 	e.all(lowerOf)
-	b.rest = e.least
+	b.rest, b.first = e.least, e.first
 	for m := range s.f.n {
 		r := s.f.model(m).Reserved
 		b.low, b.high = append(b.low, r), append(b.high, r)
 	}
 	return b
+}
+
+// easily is what a plan with this group costs that is easy to think of: the
+// best partition of the rest under the bounds, in orders that are known or go by
+// rate. Groups with these models are priced anew.
+func (b *basis) easily(f *field, group mask, changed set) float64 {
+	cost := 0.0
+	for rest, g := mask(f.all), group; rest != 0; g = b.first[rest] {
+		upper := b.groups[g].upper
+		if set(g)&changed != 0 {
+			upper = math.Inf(1)
+		}
+		if order, ok := f.firstOrder(set(g), f.byRate(members(set(g)))); ok && math.IsInf(upper, 1) {
+			upper = f.groupCost(order)
+		}
+		cost += upper
+		if rest &^= g; rest == 0 {
+			break
+		}
+	}
+	return cost
 }
 
 // cover makes the loose bounds hold for what an assumption may reserve.

@@ -331,11 +331,7 @@ func (v *varying) nearest(assumed, side int) (*float64, error) {
 	}
 	for (changes-stays)*side > 1 {
 		middle := (stays + changes) / 2
-		if v.known(middle) {
-			changes = middle
-			continue
-		}
-		x, err := v.try(middle)
+		x, err := v.seek(middle, true)
 		if err != nil {
 			return nil, err
 		}
@@ -358,9 +354,15 @@ func (v *varying) at(k int) *Problem {
 }
 
 // try seeks the best plan for one value.
-func (v *varying) try(k int) (trial, error) {
+func (v *varying) try(k int) (trial, error) { return v.seek(k, false) }
+
+// seek is try, or finds out no more than whether the plan changes.
+func (v *varying) seek(k int, only bool) (trial, error) {
 	if x, ok := v.tried[k]; ok {
 		return x, nil
+	}
+	if only && v.known(k) {
+		return trial{changes: true}, nil
 	}
 	if err := v.ctx.Err(); err != nil {
 		return trial{}, err
@@ -369,13 +371,16 @@ func (v *varying) try(k int) (trial, error) {
 	if err := p.Validate(); err != nil {
 		return trial{}, fmt.Errorf("%s: %w", v.Range(), err)
 	}
-	x := v.compare(k, p)
-	v.tried[k] = x
+	x := v.compare(k, p, only)
+	if !x.changes || x.better != nil {
+		v.tried[k] = x
+	}
 	return x, nil
 }
 
-// compare puts the decision against the best plan of a problem.
-func (v *varying) compare(k int, p *Problem) trial {
+// compare puts the decision against the best plan of a problem. It names none
+// if only the fact is wanted that the plan changes, and easily seen.
+func (v *varying) compare(k int, p *Problem, only bool) trial {
 	if v.basis == nil {
 		s := newSearch(v.ctx, newField(p), v.options)
 		x, keep := v.open(s)
@@ -393,7 +398,7 @@ func (v *varying) compare(k int, p *Problem) trial {
 	b := v.bounds(k, s.f, d)
 	if d.models.Len() == 1 && !d.all {
 		// the groups without the model cost what they did
-		m, least, all := d.models, math.Inf(1), len(b.lower)-1
+		m, least, all, best := d.models, math.Inf(1), len(b.lower)-1, 0
 		for g := 1; g <= all; g++ {
 			if set(g)&m == 0 {
 				continue
@@ -402,9 +407,15 @@ func (v *varying) compare(k int, p *Problem) trial {
 			if b.unsure[g] && !s.enough(b.lower[g]+rest) {
 				b.lower[g], b.unsure[g] = max(b.lower[g], s.boundGroup(set(g)).lower), false
 			}
-			least = min(least, b.lower[g]+rest)
+			if b.lower[g]+rest < least {
+				least, best = b.lower[g]+rest, g
+			}
 		}
 		if s.enough(least) {
+			return x
+		}
+		if only && below(v.basis.easily(s.f, mask(best), d.models), s.target) {
+			x.changes = true
 			return x
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -494,7 +495,7 @@ func TestStabilityRefuses(t *testing.T) {
 
 func BenchmarkStability(b *testing.B) {
 	for _, v := range []compile.Version{compile.V15_0, compile.V16_0} {
-		for _, n := range []int{4, 10, 40} {
+		for _, n := range []int{4, 10, 16, 40} {
 			b.Run(fmt.Sprintf("%s/%d", v, n), func(b *testing.B) {
 				p := alikeNets(n, v)
 				list := allAssumptions(p)
@@ -502,9 +503,13 @@ func BenchmarkStability(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				tried := 0
+				started := time.Now()
+				if _, err := Solve(context.Background(), p, Options{Workers: 1}); err != nil {
+					b.Fatal(err)
+				}
+				search, tried := time.Since(started), 0
 				for b.Loop() {
-					findings, err := Stability(context.Background(), p, plan, Options{}, list)
+					findings, err := Stability(context.Background(), p, plan, Options{Workers: 1}, list)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -514,6 +519,7 @@ func BenchmarkStability(b *testing.B) {
 					}
 				}
 				b.ReportMetric(float64(tried), "values")
+				b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(search), "searches")
 			})
 		}
 	}
