@@ -74,6 +74,25 @@ func BenchmarkOrderedGroups(b *testing.B) {
 	}
 }
 
+// The splits of all sets that can be made of eight models in compiler 16.0,
+// whose order matters only for ties: 255, from one sorted list.
+func BenchmarkSets255(b *testing.B) {
+	loads := eightMobileNets(b, V16_0)
+	var o Outlook
+	certain := 0
+	for b.Loop() {
+		g := Merge(loads)
+		certain = 0
+		for set := uint64(1); set < 1<<len(loads); set++ {
+			g.Look(75, 75, set, &o)
+			if len(o.Runs)+len(o.Open) == 0 {
+				certain++
+			}
+		}
+	}
+	b.ReportMetric(float64(certain), "certain")
+}
+
 // mergedGroups splits the ordered groups whose first model is core, core + 2 ... in compiler 16.0.
 func mergedGroups(loads []*Load, core int) int {
 	var merger Merger

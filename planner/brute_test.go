@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -13,25 +14,36 @@ import (
 // compile.Allocate, how often a call misses from the problem's process or the
 // two lines below.
 
-// extraMS is what streaming a part takes beyond its transfer.
+// extraMS is what streaming a part takes beyond its transfer; less than 0 where compute hides some of that.
 func extraMS(m *Model, k int) float64 {
 	part := &m.Load.Parts[k]
+	if m.StreamMS != nil {
+		return m.StreamMS[k] - float64(part.Bytes)/m.Call.BytesPerMS
+	}
 	if part.Groups > 0 { // what is partitioned stalls nothing
 		return 0
 	}
 	return m.Call.StallSlope * float64(part.Bytes) / m.Call.BytesPerMS
 }
 
-// untoldExtraMS is the same of a known result that does not tell its parts: as much as it can be.
+// untoldExtraMS is the same of a known result that does not tell its parts: as
+// much as it can be, but for what compute hides, byte by byte.
 func untoldExtraMS(m *Model, s *compile.Split) float64 {
-	stalling := int64(0)
-	for _, part := range m.Load.Parts {
-		if part.Groups == 0 {
-			stalling += part.Bytes
+	type piece struct{ bytes, extra float64 }
+	var pieces []piece
+	for k, part := range m.Load.Parts {
+		if x := extraMS(m, k); x > 0 && part.Bytes > 0 {
+			pieces = append(pieces, piece{float64(part.Bytes), x})
 		}
 	}
-	stalling = max(0, min(stalling, s.Streamed-m.Load.Streamed))
-	return m.Call.StallSlope * float64(stalling) / m.Call.BytesPerMS
+	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(b.extra/b.bytes, a.extra/a.bytes) })
+	total, left := 0.0, math.Max(0, float64(s.Streamed-m.Load.Streamed))
+	for _, x := range pieces {
+		part := math.Min(1, left/x.bytes)
+		total += part * x.extra
+		left -= part * x.bytes
+	}
+	return total
 }
 
 // bruteModel is what a model adds to the objective.

@@ -167,7 +167,7 @@ func season(rng *rand.Rand, p *Problem) *Problem {
 	if one(4) {
 		p.Objective = ByteHits
 	}
-	slopes, overlap := one(3), one(4)
+	slopes, overlap, own := one(3), one(4), one(4)
 	for i := range p.Models {
 		if slopes {
 			p.Models[i].Call.StallSlope = []float64{0, 1.7, 7 * rng.Float64()}[rng.IntN(3)]
@@ -185,6 +185,15 @@ func season(rng *rand.Rand, p *Problem) *Problem {
 	}
 	if one(8) {
 		p.Process = cycle(rng, len(p.Models))
+	}
+	for i := range p.Models {
+		if own && one(2) { // streaming each part has a time of its own: hidden by compute, or stalling it
+			m := &p.Models[i]
+			m.StreamMS = make([]float64, len(m.Load.Parts))
+			for k, part := range m.Load.Parts {
+				m.StreamMS[k] = float64(part.Bytes) / m.Call.BytesPerMS * []float64{0, 0.4, 1, 5 * rng.Float64()}[rng.IntN(4)]
+			}
+		}
 	}
 	return p
 }

@@ -27,7 +27,7 @@ func learnAtRandom(rng *rand.Rand, p *Problem) {
 			for j := range p.Models { // of the labels and orders that were drawn none may speak of it
 				p.Models[j].Before = slices.DeleteFunc(p.Models[j].Before, func(b int) bool { return b == i || j == i })
 			}
-			m.Group, m.Compiled = "token", true
+			m.Group, m.Compiled, m.StreamMS = "token", true, nil
 			all := m.Load.Bytes()
 			m.Load = compile.Load{Streamed: all}
 			cached := rng.Int64N(all + 1)
