@@ -308,6 +308,7 @@ func families() []family {
 		}, nil},
 		{"tiles matter", 4000, nil, tilesMatter},
 		{"copies of many parts", 3000, nil, manyPartCopies},
+		{"copies behind mixed forms", 1500, nil, copiesBehindMixedForms},
 		{"equal sizes", 1000, func(rng *rand.Rand, n int, v compile.Version) *Problem {
 			p := bare(rng, n, 3, v, 1400+rng.IntN(600))
 			var parts []compile.Part
@@ -451,6 +452,38 @@ func manyPartCopies(rng *rand.Rand, _ int) *Problem {
 		if k < 2 || rng.IntN(2) == 0 {
 			m.Load = load
 		}
+	}
+	return p
+}
+
+// copiesBehindMixedForms: copies of one file with more ops than a stable sort
+// would take, behind large ops of equal rows, some partitioned and some not: what the pool has room
+// for is open before the copies' own cut.
+func copiesBehindMixedForms(rng *rand.Rand, i int) *Problem {
+	p := manyPartCopies(rng, i)
+	big := 1200 + rng.IntN(600)
+	seen := map[string]bool{}
+	for m := range p.Models {
+		l := &p.Models[m].Load
+		if seen[l.Content] {
+			continue
+		}
+		seen[l.Content] = true
+		parts := slices.Clone(l.Parts)
+		for range 2 + rng.IntN(5) {
+			part := rows(big)
+			part.Class = 0
+			if rng.IntN(2) == 0 {
+				part = table(big)
+			}
+			parts = append(parts, part)
+		}
+		for o := range p.Models {
+			if o != m && p.Models[o].Load.Content == l.Content {
+				p.Models[o].Load.Parts, p.Models[o].StreamMS = parts, nil
+			}
+		}
+		l.Parts, p.Models[m].StreamMS = parts, nil
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -147,4 +148,51 @@ func proveSets(t *testing.T, f family) {
 		x.check(t, i, p, bruteSets(p), false)
 	}
 	x.log(t, all)
+}
+
+// The bounds for many models are below every plan of a few, one by one: the
+// certificate shows no more than the best of them, and never above the plan.
+func TestBoundsOfManyModels(t *testing.T) {
+	list := append(families(), builtFamily(t))
+	for _, family := range list {
+		rng := rand.New(rand.NewPCG(9, 10))
+		for i := range fewer(300) {
+			p := family.next(rng, i)
+			least, f := bruteForce(p), newField(p)
+			if math.IsInf(least, 1) {
+				continue
+			}
+			if b := f.apartBound(); b > least*(1+1e-9) {
+				t.Errorf("%s, instance %d (%s): bound %v with every model at its best place, brute force finds %v", family.name, i, p.Version, b, least)
+			}
+			if p.Process != nil {
+				continue
+			}
+			if b := f.residencyBound(); b > least*(1+1e-9) {
+				t.Errorf("%s, instance %d (%s): bound %v by residency, brute force finds %v", family.name, i, p.Version, b, least)
+			}
+		}
+	}
+}
+
+// The bound of every group is below the cost of every order of it, pins or not.
+func TestBoundsOfGroups(t *testing.T) {
+	for _, family := range families() {
+		rng := rand.New(rand.NewPCG(11, 12))
+		for i := range fewer(200) {
+			p := family.next(rng, i)
+			if len(p.Models) > 5 {
+				continue
+			}
+			s := newSearch(context.Background(), newField(p), Options{})
+			for g := set(1); g <= s.f.all; g++ {
+				least := math.Inf(1)
+				eachOrder(members(g), func(order []int) { least = min(least, s.f.groupCost(order)) })
+				// what all of it would cost streamed is where the bound starts from, and where it is rounded
+				if b := s.boundGroup(g).lower; b > least*(1+1e-9)+margin(s.f.streamed()) {
+					t.Fatalf("%s, instance %d (%s), group %b: bound %v, the best order costs %v", family.name, i, p.Version, g, b, least)
+				}
+			}
+		}
+	}
 }

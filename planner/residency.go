@@ -47,11 +47,22 @@ func (f *field) apartBound() float64 {
 		}
 		apart += alone
 	}
+	apart -= margin(f.streamed())
 	if !f.allowed(f.all) {
 		return apart
 	}
 	miss = f.misses(f.all)
-	return min(apart, f.knownLeast(f.all, miss, f.atBest(f.all, f.reserved(f.all), miss)))
+	return min(apart, f.knownLeast(f.all, miss, f.atBest(f.all, f.reserved(f.all), miss)-margin(f.streamed())))
+}
+
+// streamed is what all models cost when nothing is cached: sums of that size
+// were rounded on the way to a bound.
+func (f *field) streamed() float64 {
+	total := 0.0
+	for m := range f.n {
+		total += f.prices[m].cost(0, f.prices[m].streamAll, 0)
+	}
+	return total
 }
 
 // atBest bounds the cost of a group whatever the rule of allocation, its parts
@@ -87,13 +98,12 @@ func (f *field) atBestInto(group set, reserved int, miss, base []float64) float6
 // a part takes less than its streaming. The pool is that of a group which
 // reserves at least what the model called last does, and of which no member reserves more.
 func (f *field) residencyBound() float64 {
-	total := 0.0
+	total := f.streamed()
+	total -= margin(total)
 	var items []gain
 	free := make([]float64, f.n) // what is saved whether or not a call finds its parts
 	for m := range f.n {
-		p := &f.prices[m]
-		total += p.cost(0, p.streamAll, 0)
-		free[m] = p.overlap
+		free[m] = f.prices[m].overlap
 	}
 	var seen set
 	for m := range f.n {

@@ -338,6 +338,34 @@ func TestStabilityAgainstBruteForce(t *testing.T) {
 	}
 }
 
+// Where fewer rows than assumed may be reserved, more room may favour another
+// plan: groups that do not change at the assumed value do at others.
+func TestStabilityOfMoreRoom(t *testing.T) {
+	found := 0
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 6))
+		p := randomProblem(rng, 3, compile.Versions()[int(seed)%len(compile.Versions())])
+		for m := range p.Models {
+			p.Models[m].Group, p.Models[m].Before, p.Models[m].Reserved = "", nil, 900+100*rng.IntN(3)
+		}
+		p.Models[1].Reserved = 1900
+		plan := mustSolve(t, p)
+		a := rowsOf(1, 700, 1900, 1900)
+		a.Step = 200 // few enough to try all
+		f := mustStability(t, p, plan, Options{}, a)[0]
+		brute := bruteRange(t, p, groupsOf(plan), &a)
+		if f.Checked != CheckedAll || f.PlanChanges != slices.Contains(brute.changes, true) {
+			t.Fatalf("seed %d: the plan changes: %v (%s), brute force says %v", seed, f.PlanChanges, f.Checked, brute.changes)
+		}
+		if f.PlanChanges {
+			found++
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d plans change: the instances are too easy", found)
+	}
+}
+
 // What is reserved decides in no monotone way: a plan may change for one value
 // and not for all beyond it, and then the finding says so.
 func TestStabilityPatchy(t *testing.T) {
