@@ -293,7 +293,7 @@ func (v *varying) find(optimal bool) (Finding, error) {
 		}
 		beyond := f.AtLeast != nil && value > *f.AtLeast || f.AtMost != nil && value < *f.AtMost
 		f.Patchy = f.Patchy || beyond && !x.changes
-		if x.changes && !f.PlanChanges || x.changes == f.PlanChanges && x.regret > f.Regret {
+		if x.changes && !f.PlanChanges || x.changes == f.PlanChanges && below(f.Regret, x.regret) {
 			f.PlanChanges, f.Regret, f.Worst, f.ValueAtWorst, f.Better = x.changes, x.regret, value, x.value, x.better
 		}
 	}
