@@ -341,6 +341,11 @@ func (v *varying) nearest(assumed, side int) (*float64, error) {
 			stays = middle
 		}
 	}
+	if !v.Linear { // else the regret is largest at an end
+		if _, err := v.try(changes); err != nil {
+			return nil, err
+		}
+	}
 	value := v.value(changes)
 	return &value, nil
 }
