@@ -20,6 +20,9 @@ const (
 	// take to cross the link; fully connected layers stream at the link's rate.
 	slopeLow, slopeHigh = 1, 8
 	slopeStep           = 0.1
+	// Of more models than this only the slope of all together is varied: one
+	// profile tells about the host, and a search for each takes as long as that of the plan.
+	slopesOfEach = 10
 	// The longest runs of calls of one model. A camera makes a hundred frames in
 	// some seconds; a load is then a hundredth of what it is for independent
 	// calls, and longer runs leave nothing of it that could matter.
@@ -233,8 +236,8 @@ func (r *Resolved) toldApart(answer *planner.Plan, other compile.Version) []int 
 }
 
 // slopeAssumptions are one for every file with convolutions, and one for all
-// of them together: nets of one host are slow for the same reason. Of more models
-// than are planned exactly only the latter is tried.
+// of them together: nets of one host are slow for the same reason. Of many models
+// only the latter is tried.
 func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []planner.Assumption {
 	rows, reserved := 0, 0
 	for i := range r.Problem.Models {
@@ -292,7 +295,7 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 		what = ""
 	}
 	together := slope(all, what, fmt.Sprintf("a profile of %s at two splits", r.Files[heaviest].Name))
-	if len(r.Problem.Models) > planner.DefaultMaxExact {
+	if len(r.Problem.Models) > slopesOfEach {
 		return []planner.Assumption{together}
 	}
 	return append([]planner.Assumption{together}, list...)

@@ -250,7 +250,8 @@ func (p *Planned) headline(s Style) string {
 	names := p.inWords(groups) + ": "
 	value, worth := p.value(p.Plan.Value), p.against("separate")
 	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
-	for _, line := range []string{names + value + worth, names + value, counts + value + worth} {
+	short := fmt.Sprintf("%s, %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
+	for _, line := range []string{names + value + worth, names + value, counts + value + worth, short + value + worth} {
 		if columns.Width(line) <= s.Width {
 			return line
 		}

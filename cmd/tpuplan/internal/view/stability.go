@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/planner"
 )
 
@@ -128,7 +129,7 @@ func (p *Planned) change(f *planner.Finding) string {
 		where = "at " + at + " "
 	}
 	return fmt.Sprintf("the plan assumes that %s; if %s, the better plan is %s%s: %sit saves %s of %s",
-		f.Assumes, f.Condition(), p.inWords(f.Better), order, where, p.number(f.Regret), p.value(f.ValueAtWorst))
+		f.Assumes, f.Condition(), p.named(f.Better), order, where, p.number(f.Regret), p.value(f.ValueAtWorst))
 }
 
 // settles says what settles a finding; its command, if there is one, follows.
@@ -168,4 +169,16 @@ func (p *Planned) Finding(i int) string {
 		return "no change was found, but the search not finished, if " + f.Range()
 	}
 	return "the plan stays if " + f.Range() + " (" + count(f.Tried, "value") + " tried)"
+}
+
+// manyLetters is how long a list of names may get in the middle of a sentence.
+const manyLetters = 120
+
+// named says which models are compiled together, or how many groups there are
+// if that would be a long list.
+func (p *Planned) named(groups [][]int) string {
+	if words := p.inWords(groups); columns.Width(words) <= manyLetters {
+		return words
+	}
+	return fmt.Sprintf("another one, of %s (--format json lists them)", count(len(groups), "group"))
 }
