@@ -435,6 +435,20 @@ func (v *varying) compare(k int, p *Problem, only bool) trial {
 			e.groups[g] = y
 		}
 	}
+	if d.all || d.models.Len() > 1 {
+		// most groups differ: those that the rough bounds leave are bounded anew, all at once
+		if least, _ := e.all(lowerOf); s.enough(least) {
+			return x
+		}
+		e.eachGroup(func(s *search, g mask) {
+			if y := &e.groups[g]; b.unsure[g] && !s.enough(y.lower+e.least[e.full&^g]) {
+				now := s.boundGroup(set(g))
+				now.lower = max(now.lower, y.lower)
+				now.done = now.done && !below(now.lower, now.upper)
+				*y, b.unsure[g] = now, false
+			}
+		})
+	}
 	v.judge(&x, s, e.conclude(keep))
 	return x
 }
