@@ -18,10 +18,7 @@ func Evaluate(p *Problem, groups [][]int) (*Plan, error) {
 		return nil, err
 	}
 	f := newField(p)
-	number := make([]int, f.n)
-	for i, at := range f.at {
-		number[at] = i
-	}
+	number := f.numbers()
 	var seen set
 	var named [][]int
 	for _, g := range groups {

@@ -74,10 +74,7 @@ type tally struct {
 
 func newField(p *Problem) *field {
 	f := &field{problem: p, at: p.byName(), n: len(p.Models)}
-	number := make([]int, f.n)
-	for i, at := range f.at {
-		number[at] = i
-	}
+	number := f.numbers()
 	shares := make([]float64, f.n)
 	f.earlier = make([]set, f.n)
 	labels := map[string]int{}
@@ -121,6 +118,15 @@ func newField(p *Problem) *field {
 	}
 	f.scratch()
 	return f
+}
+
+// numbers are the numbers by name of the problem's models.
+func (f *field) numbers() []int {
+	number := make([]int, f.n)
+	for i, at := range f.at {
+		number[at] = i
+	}
+	return number
 }
 
 // arrange sorts the ops as the compiler tries them.

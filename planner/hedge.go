@@ -162,15 +162,6 @@ func candidatesOf(f *field, plan [][]int, varied []*varying) []choice {
 	return append([]choice{own}, others[:min(len(others), maxCandidates-1)]...)
 }
 
-// cost is the value of a partition.
-func (f *field) cost(groups [][]int) float64 {
-	costs := make([]float64, len(groups))
-	for i, order := range groups {
-		costs[i] = f.groupCost(order)
-	}
-	return sum(costs)
-}
-
 // point is one value of one assumption, or the problem as it assumes everything.
 type point struct {
 	problem    *Problem
@@ -202,7 +193,7 @@ func pointsOf(ctx context.Context, base *field, workers int, varied []*varying, 
 				x, v := &points[i], jobs[i].v
 				f := newField(x.problem)
 				for _, c := range candidates {
-					x.values = append(x.values, f.cost(c.groups))
+					x.values = append(x.values, f.costOf(c.groups))
 				}
 				x.best = slices.Min(x.values)
 				if v != nil { // what the search found may be no candidate: it is better by less than a tie

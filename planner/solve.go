@@ -79,10 +79,7 @@ type answer struct {
 
 // keep is a decision of the problem's numbering by name; nil if it is none.
 func (f *field) keep(groups [][]int) [][]int {
-	number := make([]int, f.n)
-	for i, at := range f.at {
-		number[at] = i
-	}
+	number := f.numbers()
 	var seen set
 	var named [][]int
 	for _, g := range groups {
