@@ -294,7 +294,7 @@ func (h *Hedge) valuesOf(groups [][]int) (named [][]int, values []float64, err e
 	named = sorted(newField(h.problem).keep(groups))
 	values = make([]float64, len(h.points))
 	for i := range h.points {
-		values[i] = newField(h.points[i].problem).cost(named)
+		values[i] = newField(h.points[i].problem).costOf(named)
 	}
 	return named, values, nil
 }
