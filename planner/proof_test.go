@@ -202,7 +202,7 @@ func TestBoundsOfGroups(t *testing.T) {
 // more than there was room for. It takes many instances to see one where that decides.
 func TestCopiesShareWhatIsOpen(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
-	for i := range 24_000 {
+	for i := range fewer(24_000) {
 		p := copiesBehindMixedForms(rng, i)
 		s := newSearch(context.Background(), newField(p), Options{})
 		for g := set(1); g <= s.f.all; g++ {
