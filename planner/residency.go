@@ -16,6 +16,11 @@ func (f *field) manyBound() (float64, BoundKind) {
 		if b := f.residencyBound(); b > bound {
 			bound, kind = b, BoundResidency
 		}
+		if !f.problem.Version.Sequential() {
+			if b := f.cutBound(); b > bound {
+				bound, kind = b, BoundCut
+			}
+		}
 	}
 	return bound, kind
 }
