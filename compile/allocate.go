@@ -31,6 +31,9 @@ func NewPool(reserved int) Pool {
 // Free is the number of free rows of all tiles together.
 func (p *Pool) Free() int { return int(p.all) }
 
+// FreeOn is the number of free rows of one tile, 0 to 15.
+func (p *Pool) FreeOn(tile int) int { return int(p.level[tile] / levelOfRow) }
+
 // place puts a part into the pool or leaves the pool as it is.
 func (p *Pool) place(v Version, part *Part) bool {
 	if part.Groups > 0 {

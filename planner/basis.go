@@ -114,7 +114,7 @@ type difference struct {
 func (f *field) differ(p *Problem) difference {
 	var d difference
 	base := f.problem
-	d.all = p.Version != base.Version || p.Objective != base.Objective || p.Process != nil || base.Process != nil || len(p.Known) != len(base.Known)
+	d.all = p.Version != base.Version || p.Objective != base.Objective || p.Process != nil || base.Process != nil || !sameKnown(p.Known, base.Known)
 	for m, at := range f.at {
 		x, y := &base.Models[at], &p.Models[at]
 		d.all = d.all || x.Name != y.Name || x.Share != y.Share || x.Group != y.Group || x.Compiled != y.Compiled || !slices.Equal(x.Before, y.Before)
@@ -132,6 +132,10 @@ func (f *field) differ(p *Problem) difference {
 	d.models = d.loads | d.reserve | d.prices
 	return d
 }
+
+// sameKnown reports that two problems know the same results: an assumption
+// replaces the list if it changes one.
+func sameKnown(a, b []Known) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // sameParts reports that two models are the same to place: an assumption
 // replaces the parts that it changes.
@@ -212,7 +216,7 @@ func (f *field) scale(now *field) (s scaled, ok bool) {
 			ratio(q.stream[i], p.stream[i])
 		}
 	}
-	if math.IsInf(s.factor, 1) || s.factor <= 0 {
+	if math.IsInf(s.factor, 1) {
 		s.factor = 1
 	}
 	for m := range f.n {
@@ -412,9 +416,9 @@ func (v *varying) relaxedBounds(p *Problem, d difference) []float64 {
 		base := make([]float64, f.n)
 		v.relaxed = make([]float64, len(b.groups))
 		for g := range v.relaxed {
-			if group := set(g); g > 0 && group&d.models != 0 && !math.IsInf(b.groups[g].lower, 1) {
-				miss := f.missesInto(group)
-				v.relaxed[g] = f.knownLeast(group, miss, f.atBestInto(group, f.reserved(group), miss, base))
+			// results that are known do not shrink with the parts: nothing is said of them
+			if group := set(g); g > 0 && group&d.models != 0 && !math.IsInf(b.groups[g].lower, 1) && f.known[group] == nil {
+				v.relaxed[g] = f.atBestInto(group, f.reserved(group), f.missesInto(group), base)
 			}
 		}
 	}

@@ -62,6 +62,36 @@ func (f *field) relax(group set, reserved int, miss, base, full []float64) relax
 	return r
 }
 
+// firstTile is the relaxation of a group of compiler 1.0, which puts group g of
+// a partitioned op on tile g mod 16: of all of them the first tile holds most. Other ops may
+// lie elsewhere. Rows are those of that tile.
+func (f *field) firstTile(group set, reserved int, miss, base []float64) relaxation {
+	r := relaxation{base: base}
+	room := compile.PoolRows(reserved)
+	for s := group; s != 0; s &= s - 1 {
+		m := bits.TrailingZeros64(uint64(s))
+		p := &f.prices[m]
+		base[m] = p.cost(0, p.streamAll, 0)
+		most := f.most(m, room)
+		if most == 0 {
+			continue
+		}
+		rate := float64(miss[m] * p.leastRate(0, most))
+		for i := range f.loads[m].Parts {
+			part := &f.loads[m].Parts[i]
+			rows := part.GroupRows * ((part.Groups + compile.Tiles - 1) / compile.Tiles)
+			switch worth := float64(p.share * (p.stream[i] - float64(rate*float64(part.Bytes)))); {
+			case worth <= 0 || partRows(part) > room || rows > room/compile.Tiles:
+			case part.Groups == 0 || rows <= 0:
+				base[m] -= worth
+			default:
+				r.items = append(r.items, gain{m, rows, worth})
+			}
+		}
+	}
+	return r
+}
+
 // sort puts the best items first.
 func (r *relaxation) sort() {
 	slices.SortStableFunc(r.items, func(a, b gain) int { return cmp.Compare(b.perRow(), a.perRow()) })
@@ -146,7 +176,12 @@ func fill(items []gain, room int) float64 {
 // fractional bounds the cost of a group of a sequential compiler.
 func (f *field) fractional(group set, reserved int, miss []float64) float64 {
 	r := f.relax(group, reserved, miss, f.costs, nil)
-	return f.sumOf(r.base, group) - fill(r.items, compile.PoolRows(reserved))
+	bound := f.sumOf(r.base, group) - fill(r.items, compile.PoolRows(reserved))
+	if f.problem.Version == compile.V1_0 {
+		r = f.firstTile(group, reserved, miss, f.costs)
+		bound = max(bound, f.sumOf(r.base, group)-fill(r.items, compile.PoolRows(reserved)/compile.Tiles))
+	}
+	return bound
 }
 
 // lookAt bounds the cost of a group of compiler 16.0 in any order when from

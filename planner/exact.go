@@ -32,6 +32,7 @@ type exact struct {
 	first    []mask    // its group that holds the lowest model
 	worth    float64   // of plan, infinite while there is none
 	plan     []mask    // into groups with an order
+	untied   int       // groups of 16.0 whose orders were tried
 	unsure   []bool    // by mask: a better bound comes before the solution; may be nil
 	forks    []*search // one for each goroutine
 	narrowed *field    // the field of these models, if they are not all
@@ -41,6 +42,7 @@ type exact struct {
 type mask uint32
 
 func (g mask) lowest() int { return bits.TrailingZeros32(uint32(g)) }
+func (g mask) count() int  { return bits.OnesCount32(uint32(g)) }
 
 // Limits of the exact search.
 const (
@@ -48,6 +50,8 @@ const (
 	mostBatch  = 64   // where many are left
 	maxListed  = 2000 // groups up to which partitions of them are listed rather than of all
 	boundChunk = 64   // groups that a goroutine bounds at a time
+	maxUntied  = 8    // atoms up to which the orders of ties are tried for every group
+	mostUntied = 48   // groups of more for which they are
 )
 
 func (s *search) exactly(atoms []set) *exact {
@@ -158,7 +162,9 @@ func (e *exact) conclude(starts ...[][]int) answer {
 	}
 	cut := e.cutoff()
 	a := answer{bound: min(cut, c.lower), kind: BoundSearch}
-	a.ties = max(0, min(cut, untied)-a.bound)
+	if e.f.merged != nil {
+		a.ties = max(0, min(cut, untied)-a.bound)
+	}
 	if e.target > 0 { // any plan will do
 		for _, g := range e.plan {
 			a.groups = append(a.groups, e.order(g))
@@ -169,8 +175,19 @@ func (e *exact) conclude(starts ...[][]int) answer {
 	if v, parts := e.all(upperOf); !below(e.worth, v) {
 		e.worth, e.plan = v, parts
 	}
+	var groups [][]int
 	for _, g := range e.plan {
-		a.groups = append(a.groups, e.f.named(e.order(g)))
+		groups = append(groups, e.order(g))
+	}
+	if e.untied >= mostUntied { // then not all of these were tried in other orders
+		groups = e.untie(groups)
+		if now := e.f.costOf(groups); below(now, e.worth) {
+			a.bound = min(a.bound, now)
+			a.ties = max(0, now-a.bound)
+		}
+	}
+	for _, order := range groups {
+		a.groups = append(a.groups, e.f.named(order))
 	}
 	return a
 }
@@ -304,7 +321,10 @@ func (e *exact) take(g mask, now solved) {
 		if o != g && e.canon[o] == e.canon[g] {
 			y := &e.groups[o]
 			y.lower, y.done = now.lower, now.done
-			if now.order != nil && !below(y.upper, now.upper) {
+			switch {
+			case now.order == nil: // its cost is known without one
+				y.upper = min(y.upper, now.upper)
+			case !below(y.upper, now.upper):
 				y.upper, y.order = now.upper, e.f.renamed(now.order, e.set(o))
 			}
 		}
@@ -497,11 +517,20 @@ func (e *exact) solveSome(open []candidate, lower float64) {
 		batch = append(batch, x)
 	}
 	found := make([]solved, len(batch))
+	// the orders of ties are tried for so many groups; those of the plan are at its end
+	rough := e.rough || e.full.count() > maxUntied && e.untied >= mostUntied
+	if e.f.merged != nil && !rough {
+		for _, x := range batch {
+			if e.unsure == nil || !e.unsure[x.group] {
+				e.untied++
+			}
+		}
+	}
 	share := max(1, (e.budget-e.f.nodes)/int64(len(batch)))
 	var next atomic.Int64
 	e.sideBySide(len(batch), func(s *search) {
 		for i := next.Add(1) - 1; i < int64(len(batch)); i = next.Add(1) - 1 {
-			s.limit, s.budget = "", s.f.nodes+share
+			s.limit, s.budget, s.rough = "", s.f.nodes+share, rough
 			if group := e.set(batch[i].group); e.unsure != nil && e.unsure[batch[i].group] {
 				found[i] = s.boundGroup(group)
 			} else {

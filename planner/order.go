@@ -80,7 +80,8 @@ type orders struct {
 	group    set
 	miss     []float64
 	relaxed  relaxation
-	children []int // in the order in which they are tried
+	tile     relaxation // 1.0: of the first tile
+	children []int      // in the order in which they are tried
 	costs    []float64
 	prefix   []int
 	best     solved
@@ -113,6 +114,10 @@ func (s *search) solveSequential(group set, cutoff float64) solved {
 	o.relaxed = f.relax(group, reserved, o.miss, make([]float64, f.n), make([]float64, f.n))
 	o.relaxed.items = slices.Clone(o.relaxed.items) // the scratch memory is used below
 	o.relaxed.sort()
+	if f.problem.Version == compile.V1_0 {
+		o.tile = f.firstTile(group, reserved, o.miss, make([]float64, f.n))
+		o.tile.sort()
+	}
 	o.best.lower = o.relaxed.bound(group, compile.PoolRows(reserved))
 	// Orders whose result is known come first: they are never bounded by
 	// predictions, which they need not follow, and no rule may take another
@@ -142,7 +147,7 @@ func (s *search) solveSequential(group set, cutoff float64) solved {
 	o.next = make([][]child, group.Len()+1)
 	o.blind = &blind{orders: o, known: map[blindState]float64{}}
 	pool := compile.NewPool(reserved)
-	o.best.lower = max(o.best.lower, o.bound(group, pool.Free()))
+	o.best.lower = max(o.best.lower, o.bound(group, &pool))
 	o.best.lower = min(o.best.lower, o.best.upper)
 	if o.off.Bound || below(o.best.lower, min(cutoff, o.best.upper)) {
 		o.extend(pool, group)
@@ -222,7 +227,7 @@ func (o *orders) extend(pool compile.Pool, rest set) {
 		o.f.nodes++
 		cached, streaming := o.f.placeNext(&c.pool, m)
 		c.cost = o.f.prices[m].cost(cached, streaming, o.miss[m])
-		c.bound = c.cost + o.bound(rest&^(1<<m), c.pool.Free())
+		c.bound = c.cost + o.bound(rest&^(1<<m), &c.pool)
 		next = append(next, c)
 	}
 	o.next[rest.Len()] = next
@@ -251,14 +256,20 @@ type child struct {
 }
 
 // bound is the least that the models of rest can cost; 0 if no rule may bound them.
-func (o *orders) bound(rest set, free int) float64 {
-	switch {
-	case o.off.Bound || rest == 0:
+func (o *orders) bound(rest set, pool *compile.Pool) float64 {
+	if o.off.Bound || rest == 0 {
 		return 0
-	case o.off.Blind:
-		return o.relaxed.bound(rest, free)
 	}
-	return o.blind.least(rest, free)
+	least := 0.0
+	if o.off.Blind {
+		least = o.relaxed.bound(rest, pool.Free())
+	} else {
+		least = o.blind.least(rest, pool.Free())
+	}
+	if o.tile.base != nil {
+		least = max(least, o.tile.bound(rest, pool.FreeOn(0)))
+	}
+	return least
 }
 
 // full reports that no part of the rest has few enough rows for what is free.

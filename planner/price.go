@@ -94,7 +94,7 @@ func (m *Model) streamingMS(s *compile.Split) float64 {
 				left -= m.Load.Parts[i].Bytes
 			}
 		}
-		return ms + float64(left)/m.Call.BytesPerMS // real files may hold more or less than was counted
+		return max(0, ms+float64(left)/m.Call.BytesPerMS) // real files may hold more or less than was counted
 	}
 	used := make([]bool, len(m.Load.Parts))
 	for left > 0 {

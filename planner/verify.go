@@ -219,7 +219,7 @@ func verifyStreaming(m *Model, s *compile.Split) float64 {
 	}
 	order := make([]int, 0, len(m.Load.Parts)) // of parts with bytes, the dearest first
 	for i := range m.Load.Parts {
-		if told := len(s.InCache) == len(m.Load.Parts); told && s.InCache[i] {
+		if told := len(s.InCache) == len(m.Load.Parts); told && s.InCache[i] || m.Load.Parts[i].Bytes == 0 && !told {
 			continue
 		}
 		order = append(order, i)
@@ -230,7 +230,7 @@ func verifyStreaming(m *Model, s *compile.Split) float64 {
 			ms += time(i)
 			bytes -= m.Load.Parts[i].Bytes
 		}
-		return ms + float64(bytes)/rate
+		return math.Max(0, ms+float64(bytes)/rate)
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := time(a)*float64(m.Load.Parts[b].Bytes), time(b)*float64(m.Load.Parts[a].Bytes)

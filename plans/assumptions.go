@@ -257,7 +257,9 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 			Assumes: "streaming a convolution" + what + " takes as long as sending it",
 			If:      func(times string) string { return "it takes " + times + " as long" },
 			Unit:    "times",
-			Low:     slopeLow, High: r.steepest(same), Assumed: slopeLow, Step: slopeStep, Linear: true,
+			Low:     slopeLow, High: r.steepest(same), Assumed: slopeLow, Step: slopeStep,
+			// where one slope is bounded before the others, the line has a knee
+			Linear: !slices.ContainsFunc(same, func(i int) bool { return r.steepest([]int{i}) != r.steepest(same) }),
 			Change: func(p *planner.Problem, times float64) {
 				for _, i := range same {
 					call := &p.Models[i].Call

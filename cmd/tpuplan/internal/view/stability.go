@@ -168,6 +168,9 @@ func (p *Planned) Finding(i int) string {
 	case f.Checked == planner.CheckedEarly:
 		return "no change was found, but the search not finished, if " + f.Range()
 	}
+	if f.Unit == "" {
+		return "the plan stays even if " + f.Sentence("")
+	}
 	return "the plan stays if " + f.Range() + " (" + count(f.Tried, "value") + " tried)"
 }
 

@@ -79,6 +79,9 @@ func ms(t float64) string { return digits(t) + " ms" }
 // digits prints three significant digits, and at least all before the point.
 // What is not quite nothing does not look like nothing.
 func digits(x float64) string {
+	if math.Abs(x) <= rounding {
+		x = 0 // of either sign
+	}
 	decimals := 2
 	switch a := math.Abs(x); {
 	case x > rounding && x < 0.005:
