@@ -57,6 +57,7 @@ func (b *blind) least(rest set, free int) float64 {
 	if len(b.known) >= maxBlindStates {
 		return full + b.relaxed.bound(rest, free)
 	}
+	b.f.nodes++
 	best := math.Inf(1)
 	for s := rest; s != 0; s &= s - 1 {
 		m := bits.TrailingZeros64(uint64(s))

@@ -64,7 +64,7 @@ type Certificate struct {
 	// in 16.0 groups could close: of an optimal plan it is all of it.
 	TiesAtMost float64
 	BoundKind  BoundKind        // what gave Bound
-	Nodes      int64            // invocations whose split was computed or extended by a model
+	Nodes      int64            // invocations whose split was computed or extended by a model, and states of bounds that were tabled
 	Limit      string           // what stopped the search early: "", LimitNodes, LimitInterrupted
 	Pruned     map[string]int64 // per rule of Rules how often it cut the search; a rule that never did is absent
 }

@@ -32,6 +32,7 @@ type exact struct {
 	first    []mask    // its group that holds the lowest model
 	worth    float64   // of plan, infinite while there is none
 	plan     []mask    // into groups with an order
+	reach    float64   // share of what may still be gained within which groups are solved together
 	untied   int       // groups of 16.0 whose orders were tried
 	unsure   []bool    // by mask: a better bound comes before the solution; may be nil
 	forks    []*search // one for each goroutine
@@ -58,7 +59,7 @@ func (s *search) exactly(atoms []set) *exact {
 	n := len(atoms)
 	e := &exact{
 		search: s, atoms: atoms, full: 1<<n - 1, groups: make([]solved, 1<<n), one: n == s.f.n,
-		least: make([]float64, 1<<n), first: make([]mask, 1<<n), worth: math.Inf(1),
+		least: make([]float64, 1<<n), first: make([]mask, 1<<n), worth: math.Inf(1), reach: 1. / 8,
 	}
 	var models set
 	for i, atom := range atoms {
@@ -148,7 +149,9 @@ func (e *exact) conclude(starts ...[][]int) answer {
 			break
 		}
 		e.pruned[ruleLazy]++
-		e.solveSome(open, c.lower)
+		if e.solveSome(open, c.lower); c.byLow == nil {
+			e.reach *= 2
+		}
 	}
 	// where nothing is left to find out but the order of ties, done groups cost what was found
 	untied := c.lower
@@ -470,7 +473,7 @@ func (e *exact) all(value func(*solved) float64) (float64, []mask) {
 		// all smaller subsets of the others, largest first
 		for sub := (others - 1) & others; others != 0; sub = (sub - 1) & others {
 			g := sub | lowest
-			if v := values[g] + e.least[s^g]; v < beat {
+			if v := values[g] + e.least[s^g]; v < beat { // beat is below best by a margin
 				best, first, beat = v, g, v-margin(v)
 			}
 			if sub == 0 {
@@ -503,7 +506,8 @@ func (e *exact) solveSome(open []candidate, lower float64) {
 		return cmp.Or(cmp.Compare(a.worth, b.worth), cmp.Compare(a.group, b.group))
 	})
 	cut := e.cutoff()
-	near := lower + (cut-lower)/8
+	// the longer a partition of all groups is sought, the more are solved before the next
+	near := lower + min(1, e.reach)*(cut-lower)
 	var batch []candidate
 	for _, x := range open {
 		if len(batch) >= leastBatch && (x.worth > near || len(batch) >= max(mostBatch, len(open)/4)) {

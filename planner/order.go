@@ -261,7 +261,7 @@ func (o *orders) bound(rest set, pool *compile.Pool) float64 {
 		return 0
 	}
 	least := 0.0
-	if o.off.Blind {
+	if o.off.Blind || o.tile.base != nil { // of 1.0 single tiles tell more, and every partitioned op may have two outcomes
 		least = o.relaxed.bound(rest, pool.Free())
 	} else {
 		least = o.blind.least(rest, pool.Free())
