@@ -23,6 +23,16 @@ const (
 // pinned, and that satisfies the pins, is the answer: pinning what a plan does
 // anyway gives the plan again.
 func (s *search) improve(o Options) answer {
+	best := s.local(o)
+	if best == nil {
+		return answer{}
+	}
+	bound, kind := s.f.manyBound()
+	return answer{groups: best, bound: bound, kind: kind}
+}
+
+// local is the plan that improve finds.
+func (s *search) local(o Options) [][]int {
 	f := s.f
 	var best [][]int
 	if free := f.unpinned(); free != nil {
@@ -33,11 +43,7 @@ func (s *search) improve(o Options) answer {
 	if best == nil {
 		best = s.climb(f.keep(o.Incumbent))
 	}
-	if best == nil {
-		return answer{}
-	}
-	bound, kind := f.manyBound()
-	return answer{groups: best, bound: bound, kind: kind}
+	return best
 }
 
 // unpinned is the problem without its pins; nil if it has none.

@@ -11,15 +11,21 @@ import (
 
 // manyBound bounds every plan of a problem, and says which argument gave the bound.
 func (f *field) manyBound() (float64, BoundKind) {
+	bound, kind := f.quickBound()
+	if f.problem.Process == nil && !f.problem.Version.Sequential() {
+		if b := f.cutBound(); b > bound {
+			bound, kind = b, BoundCut
+		}
+	}
+	return bound, kind
+}
+
+// quickBound is manyBound without what takes as long as a search.
+func (f *field) quickBound() (float64, BoundKind) {
 	bound, kind := f.apartBound(), BoundGroups
 	if f.problem.Process == nil {
 		if b := f.residencyBound(); b > bound {
 			bound, kind = b, BoundResidency
-		}
-		if !f.problem.Version.Sequential() {
-			if b := f.cutBound(); b > bound {
-				bound, kind = b, BoundCut
-			}
 		}
 	}
 	return bound, kind

@@ -21,7 +21,7 @@ func Solve(ctx context.Context, p *Problem, o Options) (*Plan, error) {
 		starts := append(f.starts(), f.keep(o.Incumbent))
 		if f.merged != nil && f.n > maxTieOrders {
 			// not all orders of ties are tried: so that none is missed that a search of many models would find
-			starts = append(starts, s.untie(s.descendFrom(f.starts()...)))
+			starts = append(starts, s.local(o))
 		}
 		a = s.exactly(atoms(f.all)).run(starts...)
 	}

@@ -487,7 +487,7 @@ func (v *varying) judge(x *trial, s *search, a answer) {
 // nearby is a quick search of many models: one descent from a plan.
 func (s *search) nearby(keep [][]int) answer {
 	groups, _ := s.descend(keep)
-	bound, kind := s.f.manyBound()
+	bound, kind := s.f.quickBound()
 	return answer{groups: groups, bound: bound, kind: kind}
 }
 

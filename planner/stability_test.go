@@ -366,6 +366,54 @@ func TestStabilityOfMoreRoom(t *testing.T) {
 	}
 }
 
+// Models that nothing tells apart are searched once: what is found out about a
+// group holds for those that are alike, its cost without an order too.
+func TestStabilityOfAlikeModels(t *testing.T) {
+	found := 0
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		p := randomProblem(rng, 4, compile.V16_0)
+		p.Objective = Time
+		for m := range p.Models {
+			x := &p.Models[m]
+			x.Group, x.Before, x.Reserved = "", nil, 1000
+			x.Call.OverlapMS, x.Call.StallSlope = 0, 0
+			if m%2 == 1 { // copies, or only as large
+				y, name, content := p.Models[m-1], x.Name, x.Load.Content
+				*x = y
+				x.Name = name
+				if rng.IntN(2) == 0 {
+					x.Load.Content = content
+				}
+			}
+		}
+		normalize(p)
+		plan := mustSolve(t, p)
+		a := Assumption{
+			Sentence: says("streaming takes %s as long"), Unit: "times", Low: 1, High: 8, Assumed: 1, Step: 0.5,
+			Change: func(p *Problem, x float64) {
+				for m := range p.Models {
+					p.Models[m].Call.StallSlope = x - 1
+				}
+			},
+		}
+		f := mustStability(t, p, plan, Options{}, a)[0]
+		brute := bruteRange(t, p, groupsOf(plan), &a)
+		if f.PlanChanges != slices.Contains(brute.changes, true) {
+			t.Fatalf("seed %d: the plan changes: %v (%s), brute force says %v", seed, f.PlanChanges, f.Checked, brute.changes)
+		}
+		if f.PlanChanges {
+			found++
+			if worst := slices.Max(brute.regret); !closeTo(f.Regret, worst) {
+				t.Fatalf("seed %d: regret %v, brute force finds %v", seed, f.Regret, worst)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("%d plans change: the instances are too easy", found)
+	}
+}
+
 // What is reserved decides in no monotone way: a plan may change for one value
 // and not for all beyond it, and then the finding says so.
 func TestStabilityPatchy(t *testing.T) {
