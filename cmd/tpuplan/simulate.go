@@ -242,6 +242,9 @@ func (r *simulation) source(ctx context.Context, u *ui, s *view.Simulation) (sou
 		in, done := io.Reader(&interruptible{ctx, u.in}), func() {}
 		if r.trace != "-" {
 			f, err := os.Open(r.trace)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, nil, &failure{exitFailed, fmt.Errorf("%s: %w", s.Trace, bare(err)), "let the program that calls the models write one line a call, its time in milliseconds and the model: 40,face"}
+			}
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", s.Trace, bare(err))
 			}
