@@ -16,7 +16,7 @@ const (
 	neighbourhood = 12      // models at a time
 	movedModels   = 8       // of a pair of groups that holds more
 	pairedGroups  = 5       // a group and those that follow by rate
-	refineNodes   = 300_000 // of all of them
+	refineNodes   = 240_000 // of all of them
 )
 
 // improve plans many models. A plan that the search finds when nothing is

@@ -43,7 +43,7 @@ const (
 
 // Limits of the search.
 const (
-	DefaultNodeBudget = 3_000_000 // some ten seconds
+	DefaultNodeBudget = 10_000_000 // up to half a minute
 	DefaultMaxExact   = 16
 	ExactLimit        = 18    // the partition search takes 3^n steps a round
 	maxTieOrders      = 7     // models of a 16.0 group whose orders are all tried where ties at the cut matter
