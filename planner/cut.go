@@ -690,10 +690,7 @@ func (c *cutter) prices(perShare float64) []float64 {
 	for m := range y {
 		y[m] = max(least[m], perShare*c.models[m].p.share)
 	}
-	var columns []cutColumn
-	for i := range c.known {
-		columns = append(columns, c.known[i])
-	}
+	columns := slices.Clone(c.known)
 	low, high := make([]float64, len(y)), make([]float64, len(y))
 	best, value := least, math.Inf(1)
 	width, halves := 0.5, false
