@@ -34,7 +34,6 @@ type exact struct {
 	plan     []mask    // into groups with an order
 	reach    float64   // share of what may still be gained within which groups are solved together
 	untied   int       // groups of 16.0 whose orders were tried
-	unsure   []bool    // by mask: a better bound comes before the solution; may be nil
 	forks    []*search // one for each goroutine
 	narrowed *field    // the field of these models, if they are not all
 }
@@ -524,28 +523,17 @@ func (e *exact) solveSome(open []candidate, lower float64) {
 	// the orders of ties are tried for so many groups; those of the plan are at its end
 	rough := e.rough || e.full.count() > maxUntied && e.untied >= mostUntied
 	if e.f.merged != nil && !rough {
-		for _, x := range batch {
-			if e.unsure == nil || !e.unsure[x.group] {
-				e.untied++
-			}
-		}
+		e.untied += len(batch)
 	}
 	share := max(1, (e.budget-e.f.nodes)/int64(len(batch)))
 	var next atomic.Int64
 	e.sideBySide(len(batch), func(s *search) {
 		for i := next.Add(1) - 1; i < int64(len(batch)); i = next.Add(1) - 1 {
 			s.limit, s.budget, s.rough = "", s.f.nodes+share, rough
-			if group := e.set(batch[i].group); e.unsure != nil && e.unsure[batch[i].group] {
-				found[i] = s.boundGroup(group)
-			} else {
-				found[i] = s.solveGroup(group, cut-batch[i].rest)
-			}
+			found[i] = s.solveGroup(e.set(batch[i].group), cut-batch[i].rest)
 		}
 	})
 	for i := range batch {
-		if e.unsure != nil {
-			e.unsure[batch[i].group] = false
-		}
 		e.take(batch[i].group, found[i])
 	}
 }

@@ -426,7 +426,6 @@ func (v *varying) compare(k int, p *Problem, only bool) trial {
 	}
 	e := s.exactly(atoms(s.f.all))
 	e.alike()
-	e.unsure = b.unsure
 	for g := range e.groups {
 		e.groups[g] = solved{lower: b.lower[g], upper: math.Inf(1), done: math.IsInf(b.lower[g], 1)}
 		if b.fresh != nil && !b.fresh[g] {
