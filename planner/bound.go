@@ -196,26 +196,15 @@ func (f *field) lookAt(group set, low, high int, miss []float64) (bound float64,
 	for s := group; s != 0; s &= s - 1 {
 		f.sums[bits.TrailingZeros64(uint64(s))] = tally{}
 	}
-	add := func(i int32) {
-		op := &f.ops[i]
-		t := &f.sums[op.model]
-		t.cached += op.bytes
-		t.saved += op.stream
-		t.parts++
-	}
 	for _, i := range o.Cached {
-		op := &f.ops[i]
-		t := &f.sums[op.model]
-		t.cached += op.bytes
-		t.saved += op.stream
-		t.parts++
+		f.tally(i)
 	}
 	exact = len(o.Open) == 0
 	open := o.Runs[:0]
 	for _, run := range o.Runs {
 		if f.sameOps(run.Ops) {
 			for _, i := range run.Ops[:run.Cached] {
-				add(i)
+				f.tally(i)
 			}
 			continue
 		}
@@ -257,6 +246,15 @@ func (f *field) lookAt(group set, low, high int, miss []float64) (bound float64,
 	}
 	f.gains = items
 	return bound - fill(items, o.Room), false
+}
+
+// tally adds an op to what is cached of its model.
+func (f *field) tally(i int32) {
+	op := &f.ops[i]
+	t := &f.sums[op.model]
+	t.cached += op.bytes
+	t.saved += op.stream
+	t.parts++
 }
 
 // sameOps reports that it makes no difference which ops of a run are cached.

@@ -227,26 +227,24 @@ func (f *field) reserved(group set) int {
 
 // misses gives for each member how often its call finds its parameters gone.
 func (f *field) misses(group set) []float64 {
-	miss := make([]float64, f.n)
-	for _, m := range members(group) {
-		miss[m] = f.process.Miss(m, f.all&^group)
-	}
-	return miss
+	return f.missesOf(group, make([]float64, f.n))
 }
 
 // missesInto is misses in scratch memory that the next call overwrites.
-func (f *field) missesInto(group set) []float64 {
+func (f *field) missesInto(group set) []float64 { return f.missesOf(group, f.miss) }
+
+func (f *field) missesOf(group set, miss []float64) []float64 {
 	if p, ok := f.process.(interface {
 		Misses(members, foreign set, out []float64)
 	}); ok {
-		p.Misses(group, f.all&^group, f.miss)
-		return f.miss
+		p.Misses(group, f.all&^group, miss)
+		return miss
 	}
 	for s := group; s != 0; s &= s - 1 {
 		m := bits.TrailingZeros64(uint64(s))
-		f.miss[m] = f.process.Miss(m, f.all&^group)
+		miss[m] = f.process.Miss(m, f.all&^group)
 	}
-	return f.miss
+	return miss
 }
 
 // allowed reports whether the pins let these models be a whole group: one
