@@ -97,8 +97,6 @@ type Share struct {
 	Cached   int64 // packed bytes
 	Streamed int64 // packed bytes, constants of elementwise ops included
 	Rows     int
-	// StreamedBroadcast is the part of Streamed that is broadcast, see Split
-	StreamedBroadcast int64
 }
 
 // key orders the allocator's list: class 0 first, larger parts first.
@@ -146,9 +144,6 @@ func (p *Pool) Place(v Version, l *SortedLoad) Share {
 			s.Rows += part.Rows
 		} else {
 			s.Streamed += part.Bytes
-			if part.Broadcast() {
-				s.StreamedBroadcast += part.Bytes
-			}
 		}
 	}
 	return s
@@ -172,9 +167,6 @@ func Allocate(v Version, reserved int, loads []*Load) []Split {
 			s.Rows += part.Rows
 		} else {
 			s.Streamed += part.Bytes
-			if part.Broadcast() {
-				s.StreamedBroadcast += part.Bytes
-			}
 		}
 	}
 	if v.Sequential() {
@@ -301,9 +293,6 @@ func (g *Merger) Allocate(reserved int, loads []*Load, out []Share) []Share {
 			s.Rows += part.Rows
 		} else {
 			s.Streamed += part.Bytes
-			if part.Broadcast() {
-				s.StreamedBroadcast += part.Bytes
-			}
 		}
 	}
 	if copies {

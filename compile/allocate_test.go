@@ -134,7 +134,7 @@ func TestSharesEqualSplits(t *testing.T) {
 						t.Fatalf("%s: part %d of model %d of %d is cached: %v, want %v", v, i, m, len(loads), !is, is)
 					}
 				}
-				if want := (Share{s.Cached, s.Streamed, s.Rows, s.StreamedBroadcast}); shares[m] != want {
+				if want := (Share{s.Cached, s.Streamed, s.Rows}); shares[m] != want {
 					t.Fatalf("%s: model %d of %d: %+v, want %+v", v, m, len(loads), shares[m], want)
 				}
 				if s.Cached+s.Streamed != loads[m].Bytes() {

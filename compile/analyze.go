@@ -54,8 +54,11 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 		m.TPUOps++
 		info.Mapped, info.Reason = true, StatusMapped
 		m.add(g.footprint(&src.Ops[i], s, mapped), info, g.weights(&src.Ops[i]))
+		info.Work = g.work(&src.Ops[i], info.Rows)
 	}
 	m.Reserve = g.reserve(s.Version, mapped)
+	g.passes(m, mapped)
+	m.Timing = g.timing(m, mapped)
 	if src.Subgraphs > 1 {
 		// what the compiler does with control flow is not known
 		m.Certainty = report.Unknown

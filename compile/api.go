@@ -2,6 +2,7 @@ package compile
 
 import (
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/cost"
 )
 
 // Part is what the allocator sees of an op: a unit that is cached or streamed
@@ -16,11 +17,6 @@ type Part struct {
 	Weights   uint64 // identity of the op's weights, equal for equal ones within a process; 0 if it has none
 	Certainty report.Certainty
 }
-
-// Broadcast reports whether the weights are sent from where they are cached to
-// all tiles before the op runs, as those of convolutions over an image are.
-// Partitioned ops stay where their weights lie.
-func (p *Part) Broadcast() bool { return p.Groups == 0 }
 
 // Load is what an invocation must place of one model: its parts in TFLite
 // order and the bytes that are streamed whatever happens.
@@ -39,26 +35,12 @@ func (l *Load) Bytes() int64 {
 	return n
 }
 
-// Broadcast is the bytes of the parts that are broadcast.
-func (l *Load) Broadcast() int64 {
-	n := int64(0)
-	for i := range l.Parts {
-		if l.Parts[i].Broadcast() {
-			n += l.Parts[i].Bytes
-		}
-	}
-	return n
-}
-
 // Split is one model's share of the pool. Cached + Streamed = Load.Bytes().
 type Split struct {
 	Cached   int64  // packed bytes, len(parameters) of the caching executable
 	Streamed int64  // packed bytes, constants of elementwise ops included
 	Rows     int    // rows occupied; the log's "used" is 256 x Rows
 	InCache  []bool // per Part
-	// StreamedBroadcast is the part of Streamed whose weights are broadcast
-	// (see [Part.Broadcast]): streaming them may make compute wait.
-	StreamedBroadcast int64
 }
 
 // Reserve is the number of rows R that every tile keeps free for broadcast
@@ -121,6 +103,7 @@ type Model struct {
 	InputBytes  int64           // of the TPU region's border, per inference, unpadded
 	OutputBytes int64
 	Certainty   report.Certainty // the weakest rule used for Load
+	Timing      Timing
 }
 
 // OpInfo is what happens to one op.
@@ -132,4 +115,6 @@ type OpInfo struct {
 	Bytes     int64  // packed parameter bytes, streamed constants included
 	Rows      int
 	Certainty report.Certainty
+	Work      cost.Work  // what the chip does; nothing if it is not mapped
+	Passes    cost.Range // how often a call sends its parameters to the tiles; 0 if it is not mapped
 }

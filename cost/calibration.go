@@ -4,7 +4,7 @@ package cost
 // call: pure data, made by profile/fit and kept in a file by plans. Every
 // number says where it came from and how far it may be off.
 //
-//	steady = compute + (fixed + streamed) / rate + slope x streamed
+//	steady = compute + (instructions + input) / rate + output x g + streaming
 //	cold   = steady + max(0, (cached + load instructions) / rate - overlap) + overhead
 type Calibration struct {
 	Device  string   `json:"device,omitempty"` // as the runtime that was timed lists it
@@ -13,6 +13,11 @@ type Calibration struct {
 	Stream  Estimate `json:"stream_bytes_per_ms"` // everything else a call sends; as Load unless samples show it to be faster
 	Over    Estimate `json:"overhead_ms"`
 	Overlap Estimate `json:"overlap_ms"`
+	// Host is what the host takes for every call, and Output what a byte of output
+	// takes. Nil in calibrations that were made before they were fitted: output
+	// then crosses at the rate of streaming, and the host's part is in each model's compute.
+	Host   *Estimate `json:"host_ms,omitempty"`
+	Output *Estimate `json:"output_ms_per_byte,omitempty"`
 	// Models are sorted by name.
 	Models    []CalibratedModel `json:"models"`
 	Samples   SampleCounts      `json:"samples"`
@@ -46,8 +51,14 @@ const SourceModelled = "modelled"
 type CalibratedModel struct {
 	Name    string   `json:"name"`
 	Compute Estimate `json:"compute_ms"` // on the device and the host, without any transfer
-	// Slope is what a streamed byte takes beyond its transfer.
+	// Slope is what a streamed byte takes beyond its transfer, or, where the shapes of
+	// the model are known, beyond what they say.
 	Slope Estimate `json:"stream_slope_ms_per_byte"`
+	// Factor is by what the compute that shapes predict has to be multiplied; nil where they are not known.
+	Factor *Estimate `json:"compute_factor,omitempty"`
+	// Passes is by what the predicted number of passes has to be multiplied; nil for a
+	// model that does not run in passes.
+	Passes *Estimate `json:"passes_factor,omitempty"`
 	// SourceSHA256 is the hash of the model before it was compiled, where that is known.
 	SourceSHA256 string           `json:"source_sha256,omitempty"`
 	Files        []CalibratedFile `json:"files"` // the compiled files that were timed, least streamed first
@@ -59,7 +70,8 @@ type CalibratedFile struct {
 	SHA256        string `json:"sha256,omitempty"`
 	CachedBytes   int64  `json:"cached_bytes"`
 	StreamedBytes int64  `json:"streamed_bytes"`
-	FixedBytes    int64  `json:"fixed_bytes"` // instructions, input and output of every call
+	FixedBytes    int64  `json:"fixed_bytes"`            // instructions, input and output of every call
+	OutputBytes   int64  `json:"output_bytes,omitempty"` // of these the output; 0 in older calibrations
 	LoadBytes     int64  `json:"load_instruction_bytes"`
 }
 
@@ -123,23 +135,21 @@ func (c *Calibration) Model(name, sha256 string) *CalibratedModel {
 	return named
 }
 
-// Call is what a call of a calibrated model costs; the bytes are those of a
-// warm call besides its streamed parameters, and of a load besides its cached
-// ones. Nil is a model of which nothing was learnt: the link is what counts then.
-// The slope was learnt of all streamed bytes and goes by those of convolutions,
-// which alone make compute wait ([Call.Stall]).
-func (c *Calibration) Call(m *CalibratedModel, fixedBytes, loadBytes int64) Call {
-	call := Call{
-		FixedMS:    float64(fixedBytes) / c.Stream.Value,
-		BytesPerMS: c.Load.Value,
-		LoadBytes:  float64(loadBytes),
-		OverheadMS: c.Over.Value,
-		OverlapMS:  c.Overlap.Value,
+// On is a link with the numbers of the calibration in the place of the built-in ones.
+func (c *Calibration) On(link Link) Link {
+	link.BytesPerMS, link.OverheadMS = c.Load.Value, c.Over.Value
+	if c.Load.Known() {
+		link.RateLow, link.RateHigh = 0, 0
 	}
-	if m != nil && m.Compute.Known() {
-		call.FixedMS += m.Compute.Value
-		call.StallSlope = float64(m.Slope.Value * c.Load.Value)
-		call.ComputeIncluded = true
+	link.OutputMSPerByte = 1 / c.Stream.Value
+	if c.Output != nil {
+		link.OutputMSPerByte = c.Output.Value
 	}
-	return call
+	if c.Host != nil {
+		link.Call = Exactly(c.Host.Value)
+		if c.Host.Low != nil && c.Host.High != nil {
+			link.Call.Low, link.Call.High = *c.Host.Low, *c.Host.High
+		}
+	}
+	return link
 }

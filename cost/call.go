@@ -3,13 +3,14 @@ package cost
 import (
 	"fmt"
 	"math"
+	"sort"
 )
 
-// Call is what a call of one model costs, given its split. Times in
+// Call is what a call of one model costs, given what streaming takes. Times in
 // milliseconds, rates in bytes per millisecond.
 type Call struct {
-	// FixedMS is everything of a warm call that no plan changes: transfer of
-	// instructions, input and output, and (only when ComputeIncluded) compute and host overhead.
+	// FixedMS is everything of a warm call that no plan changes: the host's part, transfer of
+	// instructions, input and output, and (only when ComputeIncluded) compute.
 	FixedMS         float64
 	ComputeIncluded bool
 	BytesPerMS      float64 // transfer rate for loads and for streamed parameters
@@ -17,25 +18,11 @@ type Call struct {
 	OverheadMS      float64 // c: fixed extra of a call that loads
 	OverlapMS       float64 // part of a load hidden behind compute
 	Measured        bool    // BytesPerMS comes from the user's own measurement of this model
-	// StallSlope is what a streamed byte of a convolution takes beyond its
-	// transfer, in transfer times: 0 at the link's rate, 7 where it takes eight times as long.
-	StallSlope float64
 }
 
 // Steady is the time of a warm call, whose cached parameters are on the
-// device, when streamed bytes of parameters are sent with every call. Where
-// streaming stalls compute the true time is longer, so this is a lower bound
-// for convolutions that are streamed.
-func (c Call) Steady(streamed int64) float64 {
-	return c.FixedMS + float64(streamed)/c.BytesPerMS
-}
-
-// Stall is what a warm call takes beyond [Call.Steady] because streaming that
-// many bytes of convolutions makes compute wait, s_m(E). It is not 0 only where
-// a slope is given.
-func (c Call) Stall(convolutions int64) float64 {
-	return float64(c.StallSlope*float64(convolutions)) / c.BytesPerMS
-}
+// device, when streaming the others adds streamMS ([StreamMS], of each op).
+func (c Call) Steady(streamMS float64) float64 { return c.FixedMS + streamMS }
 
 // Load is what a call takes longer that first has to load its cached bytes;
 // 0 when nothing is cached, for then there is nothing to load.
@@ -47,27 +34,41 @@ func (c Call) Load(cached int64) float64 {
 }
 
 // Cold is the time of a call that finds its parameters gone.
-func (c Call) Cold(cached, streamed int64) float64 {
-	return c.Steady(streamed) + c.Load(cached)
+func (c Call) Cold(cached int64, streamMS float64) float64 {
+	return c.Steady(streamMS) + c.Load(cached)
 }
 
 // Expected is the mean time of a call that finds its parameters gone with
 // probability miss.
-func (c Call) Expected(cached, streamed int64, miss float64) float64 {
-	return c.Steady(streamed) + float64(miss*c.Load(cached))
+func (c Call) Expected(cached int64, streamMS, miss float64) float64 {
+	return c.Steady(streamMS) + float64(miss*c.Load(cached))
 }
 
-// Modelled is the cost of a model of which nothing was measured. The
-// instructions, input and output of an inference cross the link once per
-// call; compute is left out (it is the same in every plan) and
-// ComputeIncluded says so.
-func Modelled(link Link, instructionBytes, inputBytes, outputBytes int64) Call {
+// Traffic is what a warm call moves over the link besides parameters, in bytes.
+type Traffic struct{ Instructions, Input, Output int64 }
+
+// MS is what moving it takes over a link.
+func (t Traffic) MS(l Link) float64 {
+	return float64(t.Instructions+t.Input)/l.BytesPerMS + float64(float64(t.Output)*l.OutputMSPerByte)
+}
+
+// Modelled is the cost of a model of which nothing was measured, but for its
+// compute: the host's part and the bytes of every call. ComputeIncluded says that compute is
+// left out, which is so where only a compiled file is known; [Call.Computing] adds it.
+func Modelled(link Link, t Traffic) Call {
 	return Call{
-		FixedMS:    float64(instructionBytes+inputBytes+outputBytes) / link.BytesPerMS,
+		FixedMS:    link.Call.Value + t.MS(link),
 		BytesPerMS: link.BytesPerMS,
 		LoadBytes:  LoadInstructionBytes,
 		OverheadMS: link.OverheadMS,
 	}
+}
+
+// Computing is the call with the compute of all its ops, in ms.
+func (c Call) Computing(ms float64) Call {
+	c.FixedMS += ms
+	c.ComputeIncluded = true
+	return c
 }
 
 // maxBytesPerMS is far above what any link carries, a TB/s.
@@ -81,46 +82,100 @@ type EvidenceError struct {
 
 func (e *EvidenceError) Error() string { return e.Key + " " + e.Reason }
 
-// Calibrated is the cost of a model that was measured alone on the device:
-// steadyMS is its warm time, coldMS (0: not measured) the time of a call that
-// loads first, cachedAlone and streamedAlone are its split, in bytes, when
-// compiled alone.
-//
-// With both times the model gets its own transfer rate, which holds for its
-// loads and its streaming, and the link's overhead is contained in it.
-// With steadyMS alone the link's rate and overhead hold and Measured stays
-// false. The error is an [*EvidenceError].
-func Calibrated(link Link, steadyMS, coldMS float64, cachedAlone, streamedAlone int64) (Call, error) {
-	c := Call{ComputeIncluded: true, BytesPerMS: link.BytesPerMS, LoadBytes: LoadInstructionBytes, OverheadMS: link.OverheadMS}
+// Op is an op of a model as it ran: how long it computes, and what it streamed meanwhile.
+type Op struct {
+	MS       float64 // of compute, by its shape
+	Streamed float64 // bytes of its parameters that are streamed, in each pass
+	Passes   float64 // how often they are sent, 1 unless the net runs in passes
+}
+
+// OpsMS is how long ops take when they compute factor times as long as their
+// shapes say: each its compute or its transfer, whichever lasts longer.
+func OpsMS(ops []Op, factor, bytesPerMS float64) float64 {
+	ms := 0.0
+	for _, o := range ops {
+		compute := float64(factor * o.MS)
+		ms += compute + StreamMS(o.Streamed, o.Passes, compute, bytesPerMS)
+	}
+	return ms
+}
+
+// Factor is by what the modelled compute of ops has to be multiplied so that
+// they take so many ms; 0 where streaming alone takes as long or longer.
+func Factor(ops []Op, ms, bytesPerMS float64) float64 {
+	// The time grows with the factor; at an op's knee its compute takes over.
+	knees := make([]float64, 0, len(ops))
+	for _, o := range ops {
+		if o.MS > 0 && o.Streamed > 0 {
+			knees = append(knees, float64(o.Passes*o.Streamed)/bytesPerMS/o.MS)
+		}
+	}
+	sort.Float64s(knees)
+	low, at := 0.0, OpsMS(ops, 0, bytesPerMS)
+	if ms <= at {
+		return 0
+	}
+	for _, k := range knees {
+		if next := OpsMS(ops, k, bytesPerMS); next >= ms {
+			return low + float64((k-low)*((ms-at)/(next-at)))
+		} else if next > at {
+			low, at = k, next
+		}
+	}
+	all := 0.0 // beyond the last knee everything computes
+	for _, o := range ops {
+		all += o.MS
+	}
+	if all == 0 {
+		return 0
+	}
+	return max(low, ms/all)
+}
+
+// Timed are times of a model that were measured with it compiled alone.
+type Timed struct {
+	SteadyMS float64 // of a warm call
+	ColdMS   float64 // of a call that loads first; 0: not measured
+	Cached   int64   // bytes of its split
+	Streamed int64
+}
+
+// Rate is the link as the model has it: its own rate where both times are given, which holds for its
+// loads and its streaming and contains the overhead. Measured is false where the
+// link's rate and overhead hold. The error is an [*EvidenceError].
+func (t Timed) Rate(link Link) (own Link, measured bool, err error) {
 	positive := func(ms float64) bool { return ms > 0 && !math.IsInf(ms, 0) }
-	if coldMS != 0 {
+	if t.ColdMS != 0 {
 		switch {
-		case !positive(coldMS):
-			return Call{}, &EvidenceError{"cold", fmt.Sprintf("is %g ms: a time of a call is more than 0", coldMS)}
-		case steadyMS == 0:
-			return Call{}, &EvidenceError{"cold", "says nothing without steady: the difference of the two is the load"}
-		case coldMS <= steadyMS:
-			return Call{}, &EvidenceError{"cold", fmt.Sprintf("is %g ms, not more than steady (%g ms): a cold call loads parameters first", coldMS, steadyMS)}
-		case cachedAlone == 0:
-			return Call{}, &EvidenceError{"cold", "says nothing about a model of which nothing is cached when it is compiled alone: it has no load"}
+		case !positive(t.ColdMS):
+			return link, false, &EvidenceError{"cold", fmt.Sprintf("is %g ms: a time of a call is more than 0", t.ColdMS)}
+		case t.SteadyMS == 0:
+			return link, false, &EvidenceError{"cold", "says nothing without steady: the difference of the two is the load"}
+		case t.ColdMS <= t.SteadyMS:
+			return link, false, &EvidenceError{"cold", fmt.Sprintf("is %g ms, not more than steady (%g ms): a cold call loads parameters first", t.ColdMS, t.SteadyMS)}
+		case t.Cached == 0:
+			return link, false, &EvidenceError{"cold", "says nothing about a model of which nothing is cached when it is compiled alone: it has no load"}
 		}
 	}
-	if !positive(steadyMS) {
-		return Call{}, &EvidenceError{"steady", fmt.Sprintf("is %g ms: a time of a call is more than 0", steadyMS)}
+	if !positive(t.SteadyMS) {
+		return link, false, &EvidenceError{"steady", fmt.Sprintf("is %g ms: a time of a call is more than 0", t.SteadyMS)}
 	}
-	if coldMS != 0 {
-		c.BytesPerMS = (float64(cachedAlone) + LoadInstructionBytes) / (coldMS - steadyMS)
-		if c.BytesPerMS > maxBytesPerMS {
-			return Call{}, &EvidenceError{"cold", fmt.Sprintf("is only %.3g ms more than steady, too little to load %d bytes over any link", coldMS-steadyMS, cachedAlone)}
+	if t.ColdMS != 0 {
+		rate := (float64(t.Cached) + LoadInstructionBytes) / (t.ColdMS - t.SteadyMS)
+		if rate > maxBytesPerMS {
+			return link, false, &EvidenceError{"cold", fmt.Sprintf("is only %.3g ms more than steady, too little to load %d bytes over any link", t.ColdMS-t.SteadyMS, t.Cached)}
 		}
-		c.OverheadMS = 0
-		c.Measured = true
+		link.BytesPerMS, link.OverheadMS, measured = rate, 0, true
 	}
-	streaming := float64(streamedAlone) / c.BytesPerMS
-	if streaming > steadyMS {
-		return Call{}, &EvidenceError{"steady", fmt.Sprintf("is %g ms, but the %d bytes streamed with every call alone take %.4g ms at %.4g MB/s: check the link, the unit and the model",
-			steadyMS, streamedAlone, streaming, c.BytesPerMS/1000)}
+	return link, measured, nil
+}
+
+// Streams refuses a warm time that is shorter than streaming alone takes, given the least
+// that streaming can take of it.
+func (t Timed) Streams(leastMS, bytesPerMS float64) error {
+	if leastMS > t.SteadyMS {
+		return &EvidenceError{"steady", fmt.Sprintf("is %g ms, but the %d bytes streamed with every call alone take %.4g ms at %.4g MB/s: check the link, the unit and the model",
+			t.SteadyMS, t.Streamed, leastMS, bytesPerMS/1000)}
 	}
-	c.FixedMS = steadyMS - streaming
-	return c, nil
+	return nil
 }

@@ -1,6 +1,7 @@
 package cost
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -27,83 +28,168 @@ func link(t *testing.T, name string) Link {
 }
 
 func TestBuiltinLinks(t *testing.T) {
-	for name, mb := range map[string]float64{"usb2": 34, "usb3-rpi4": 275, "usb3": 455, "pcie": 385} {
+	for name, mb := range map[string]float64{"usb2": 34, "pcie-gen1": 192, "usb3-rpi4": 300, "usb3-rpi5": 380, "usb3": 455, "pcie": 384} {
 		l := link(t, name)
 		near(t, name, l.BytesPerMS, mb*1e6/1000, 0)
 		near(t, name+" overhead", l.OverheadMS, 0.43, 0)
+		if !(l.Call.Low <= l.Call.Value && l.Call.Value < l.Call.High && l.RateLow < 1 && l.RateHigh > 1 && l.OutputMSPerByte > 0) {
+			t.Errorf("%s: %+v", name, l)
+		}
 	}
 	if _, err := BuiltinLink("usb4"); err == nil || !strings.Contains(err.Error(), "usb3-rpi4") {
 		t.Errorf("unknown link: %v does not list the known ones", err)
 	}
 	Links()[0].BytesPerMS = 1
 	near(t, "usb2 after a caller changed its copy", link(t, "usb2").BytesPerMS, 34e3, 0)
+	if !slices.IsSortedFunc(Links(), func(a, b Link) int { return cmp.Compare(a.BytesPerMS, b.BytesPerMS) }) {
+		t.Error("links are not listed slowest first")
+	}
 }
 
-// 34 MB/s: 1 MB streams in 29.4 ms; a load adds its instructions and the overhead.
+func TestRuntime(t *testing.T) {
+	for name, slow := range map[string]float64{"max": 1, "": 1, "std": 2} {
+		l, err := link(t, "usb3").Runtime(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, "factor of "+name, l.Slow, slow, 0)
+	}
+	if _, err := link(t, "usb3").Runtime("fast"); err == nil || !strings.Contains(err.Error(), "std, max") {
+		t.Errorf("an unknown runtime gives %v", err)
+	}
+	usb, pcie := link(t, "usb3"), link(t, "pcie-gen1")
+	if usb.PCIe() || !pcie.PCIe() {
+		t.Error("PCIe links are not told from USB")
+	}
+}
+
+// 34 MB/s: 1 MB streams in 29.4 ms; a load adds its instructions and the
+// overhead. The host of a Raspberry Pi 3 takes 1.1 ms for every call.
 func TestModelledTimes(t *testing.T) {
-	c := Modelled(link(t, "usb2"), 34_000, 17_000, 17_000)
-	near(t, "fixed", c.FixedMS, 2, 1e-12)
-	near(t, "steady", c.Steady(1_000_000), 2+1000.0/34, 1e-9)
-	near(t, "cold", c.Cold(2_000_000, 1_000_000), 2+1000.0/34+(2_000_000+10_240)/34e3+0.43, 1e-9)
-	near(t, "cold with nothing cached", c.Cold(0, 1_000_000), c.Steady(1_000_000), 0)
-	near(t, "expected", c.Expected(2_000_000, 0, 0.25), 2+0.25*((2_000_000+10_240)/34e3+0.43), 1e-9)
+	c := Modelled(link(t, "usb2"), Traffic{34_000, 17_000, 17_000})
+	near(t, "fixed", c.FixedMS, 1.1+2, 1e-12)
+	near(t, "steady", c.Steady(1000.0/34), 3.1+1000.0/34, 1e-9)
+	near(t, "cold", c.Cold(2_000_000, 1000.0/34), 3.1+1000.0/34+(2_000_000+10_240)/34e3+0.43, 1e-9)
+	near(t, "cold with nothing cached", c.Cold(0, 7), c.Steady(7), 0)
+	near(t, "expected", c.Expected(2_000_000, 0, 0.25), 3.1+0.25*((2_000_000+10_240)/34e3+0.43), 1e-9)
 	if c.ComputeIncluded || c.Measured {
 		t.Error("a modelled call claims a measurement")
 	}
-	near(t, "stall at the link's rate", c.Stall(1_000_000), 0, 0)
-	c.StallSlope = 2.5 // a byte takes 3.5 times as long as its transfer, of which Steady has one
-	near(t, "stall", c.Stall(340_000), 25, 1e-9)
+	if with := c.Computing(5); !with.ComputeIncluded || with.FixedMS != c.FixedMS+5 {
+		t.Errorf("with compute: %+v", with)
+	}
 	c.OverlapMS = 100
 	near(t, "a load wholly hidden", c.Load(1000), 0.43, 0)
+	// Output comes at its own rate: 6.6 ms a megabyte on PCIe, where input takes 2.6.
+	near(t, "output", Traffic{Output: 1_000_000}.MS(link(t, "pcie")), 6.6, 1e-9)
+	near(t, "input", Traffic{Input: 1_000_000}.MS(link(t, "pcie")), 1000.0/384, 1e-9)
 }
 
-// A measured pair is reproduced by the split it was measured with.
-func TestCalibratedReproducesItsMeasurement(t *testing.T) {
-	c, err := Calibrated(link(t, "usb2"), 10.33, 120.78, 3_900_864, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	near(t, "steady", c.Steady(0), 10.33, 1e-9)
-	near(t, "cold", c.Cold(3_900_864, 0), 120.78, 1e-9)
-	near(t, "rate", c.BytesPerMS, (3_900_864+10_240)/(120.78-10.33), 1e-9)
-	// Half of it streamed: the same bytes cross at the same rate.
-	near(t, "cold, half streamed", c.Cold(1_950_432, 1_950_432), 120.78, 1e-9)
-	if !c.Measured || !c.ComputeIncluded {
-		t.Error("a calibrated call does not say that it was measured")
-	}
-
-	c, err = Calibrated(link(t, "usb2"), 200, 0, 1_000_000, 3_400_000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	near(t, "fixed", c.FixedMS, 100, 1e-9)
-	near(t, "overhead", c.OverheadMS, 0.43, 0)
-	if c.Measured || !c.ComputeIncluded {
-		t.Error("with steady alone compute is known and the rate is not")
-	}
-}
-
-func TestCalibratedRefusesContradictions(t *testing.T) {
+// Worked out by hand from docs/cost-model.md.
+func TestWork(t *testing.T) {
 	tests := []struct {
-		name             string
-		steady, cold     float64
-		cached, streamed int64
-		key, says        string
+		name string
+		work Work
+		ms   float64
 	}{
-		{"cold alone", 0, 20, 1000, 0, "cold", "without steady"},
-		{"cold below steady", 10, 9, 1000, 0, "cold", "not more than steady"},
-		{"cold as steady", 10, 10, 1000, 0, "cold", "not more than steady"},
-		{"cold hardly above steady", 10, 10 + 1e-9, 1_000_000, 0, "cold", "too little to load 1000000 bytes"},
-		{"cold not a number", 10, math.NaN(), 1000, 0, "cold", "NaN"},
-		{"no load alone", 10, 20, 0, 1000, "cold", "nothing is cached"},
-		{"streams longer", 10, 0, 0, 3_400_000, "steady", "3400000 bytes streamed with every call alone take 100 ms"},
-		{"streams longer by its own rate", 10, 20, 100_000, 3_400_000, "steady", "at 11.02 MB/s"},
-		{"negative", -1, 0, 1, 0, "steady", "more than 0"},
-		{"nothing", 0, 0, 1, 0, "steady", "more than 0"},
+		{"convolution", Work{Convolution, 2e6, 1000}, 8.8 + 0.015 + 0.004},
+		{"depthwise", Work{Depthwise, 1e5, 200}, 2.4 + 0.003 + 0.004},
+		{"fully connected", Work{Spread, 1e4, 20_000}, 0.36 + 0.004}, // its rows stay where they lie
+		{"pool", Work{Elsewhere, 1e4, 0}, 0.03 + 0.004},
+		{"nothing", Work{}, 0.004},
+	}
+	for _, tt := range tests {
+		near(t, tt.name, tt.work.MS(), tt.ms, 1e-12)
+	}
+}
+
+// An op that streams 1 MB over 100 MB/s, 10 ms, while it computes.
+func TestStreamingHides(t *testing.T) {
+	for _, tt := range []struct{ passes, compute, want float64 }{{1, 0, 10}, {1, 4, 6}, {1, 10, 0}, {1, 25, 0}, {4, 25, 15}} {
+		near(t, "streaming adds", StreamMS(1e6, tt.passes, tt.compute, 1e5), tt.want, 1e-12)
+	}
+}
+
+func TestReaches(t *testing.T) {
+	narrow := Exactly(1)
+	for r := Familiar; r <= LowerBound; r++ {
+		s := r.Spread()
+		if s.Value != 1 || s.Low >= 1 || s.High <= 1 || s.High < narrow.High {
+			t.Errorf("%s: %+v", r, s)
+		}
+		narrow = s
+	}
+	if LowerBound.Spread().Bounded() || !Guess.Spread().Bounded() {
+		t.Error("a lower bound has an upper end, or a guess none")
+	}
+	if sum := (Range{1, 0, 2}).Plus(Range{1, 0.5, 3}); sum != (Range{2, 0.5, 5}) {
+		t.Errorf("sum %+v", sum)
+	}
+	if none := LowerBound.Spread().Times(0); none != (Range{}) {
+		t.Errorf("nothing at all is %+v", none)
+	}
+}
+
+// The factor that a measured time gives reproduces it, wherever it lies between the knees.
+func TestFactorGivesTheTime(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ops := make([]Op, rapid.IntRange(1, 6).Draw(t, "ops"))
+		for i := range ops {
+			ops[i] = Op{MS: rapid.SampledFrom([]float64{0.004, 0.1, 1, 3}).Draw(t, "ms"), Passes: rapid.SampledFrom([]float64{1, 1, 4}).Draw(t, "passes")}
+			if rapid.Bool().Draw(t, "streams") {
+				ops[i].Streamed = rapid.Float64Range(0, 1e6).Draw(t, "streamed")
+			}
+		}
+		want := rapid.Float64Range(0.01, 5).Draw(t, "factor")
+		ms := OpsMS(ops, want, 3e5)
+		got := Factor(ops, ms, 3e5)
+		if again := OpsMS(ops, got, 3e5); math.Abs(again-ms) > 1e-9*ms {
+			t.Fatalf("factor %v for %v ms gives %v ms (made with %v)", got, ms, again, want)
+		}
+		if streaming := OpsMS(ops, 0, 3e5); Factor(ops, streaming/2, 3e5) != 0 {
+			t.Fatalf("less than streaming takes, %v ms, has a factor", streaming)
+		}
+	})
+}
+
+// A measured pair gives the model a rate of its own, without an overhead besides.
+func TestOwnRate(t *testing.T) {
+	l, measured, err := Timed{SteadyMS: 10.33, ColdMS: 120.78, Cached: 3_900_864}.Rate(link(t, "usb2"))
+	if err != nil || !measured {
+		t.Fatal(measured, err)
+	}
+	near(t, "rate", l.BytesPerMS, (3_900_864+10_240)/(120.78-10.33), 1e-9)
+	near(t, "overhead", l.OverheadMS, 0, 0)
+	c := Call{BytesPerMS: l.BytesPerMS, LoadBytes: LoadInstructionBytes, OverheadMS: l.OverheadMS}
+	near(t, "load", c.Load(3_900_864), 120.78-10.33, 1e-9)
+	l, measured, err = Timed{SteadyMS: 200, Cached: 1_000_000, Streamed: 3_400_000}.Rate(link(t, "usb2"))
+	if err != nil || measured || l != link(t, "usb2") {
+		t.Errorf("steady alone gives %+v, measured %v, %v", l, measured, err)
+	}
+}
+
+func TestContradictions(t *testing.T) {
+	tests := []struct {
+		name      string
+		timed     Timed
+		key, says string
+	}{
+		{"cold alone", Timed{0, 20, 1000, 0}, "cold", "without steady"},
+		{"cold below steady", Timed{10, 9, 1000, 0}, "cold", "not more than steady"},
+		{"cold as steady", Timed{10, 10, 1000, 0}, "cold", "not more than steady"},
+		{"cold hardly above steady", Timed{10, 10 + 1e-9, 1_000_000, 0}, "cold", "too little to load 1000000 bytes"},
+		{"cold not a number", Timed{10, math.NaN(), 1000, 0}, "cold", "NaN"},
+		{"no load alone", Timed{10, 20, 0, 1000}, "cold", "nothing is cached"},
+		{"negative", Timed{-1, 0, 1, 0}, "steady", "more than 0"},
+		{"nothing", Timed{0, 0, 1, 0}, "steady", "more than 0"},
+		{"streams longer", Timed{10, 0, 0, 3_400_000}, "steady", "3400000 bytes streamed with every call alone take 100 ms at 34 MB/s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Calibrated(link(t, "usb2"), tt.steady, tt.cold, tt.cached, tt.streamed)
+			l, _, err := tt.timed.Rate(link(t, "usb2"))
+			if err == nil {
+				err = tt.timed.Streams(float64(tt.timed.Streamed)/l.BytesPerMS, l.BytesPerMS)
+			}
 			var e *EvidenceError
 			if !errors.As(err, &e) {
 				t.Fatalf("got %v, want an EvidenceError", err)
@@ -130,7 +216,8 @@ func TestSkewedPair(t *testing.T) {
 		if apart {
 			f0, f1 = Set(0).With(1), Set(0).With(0)
 		}
-		return 0.9*call.Expected(all-e0, e0, p.Miss(0, f0)) + 0.1*call.Expected(all-e1, e1, p.Miss(1, f1))
+		stream := func(bytes int64) float64 { return float64(bytes) / call.BytesPerMS }
+		return 0.9*call.Expected(all-e0, stream(e0), p.Miss(0, f0)) + 0.1*call.Expected(all-e1, stream(e1), p.Miss(1, f1))
 	}
 	near(t, "apart", value(0, 0, true), 3.82, 0.006)
 	near(t, "frequent first", value(0, mib*5/4, false), 2.47, 0.006)
@@ -285,12 +372,39 @@ func TestMissGrowsWithForeign(t *testing.T) {
 	}
 }
 
-// 31 ops of a MobileNet: between 47 and 78 KB up to 15.0, 170 to 218 KB by 16.0.
+// What compiled files hold: MobileNets of 28 to 31 ops, and larger nets.
 func TestInstructionBytes(t *testing.T) {
-	if got := InstructionBytes(31, false); got < 47_000 || got > 78_000 {
-		t.Errorf("up to 15.0: %d", got)
+	for _, tt := range []struct {
+		of        Program
+		low, high int64
+	}{
+		{Program{31, false, true}, 47_000, 78_000},
+		{Program{31, true, true}, 170_000, 218_000},
+		{Program{28, true, false}, 70_000, 95_000},
+		{Program{64, true, true}, 170_000, 280_000},
+		{Program{80, true, false}, 120_000, 220_000},
+	} {
+		if got := tt.of.InstructionBytes(); got < tt.low || got > tt.high {
+			t.Errorf("%+v: %d, want %d to %d", tt.of, got, tt.low, tt.high)
+		}
 	}
-	if got := InstructionBytes(31, true); got < 170_000 || got > 218_000 {
-		t.Errorf("16.0: %d", got)
+}
+
+// A resize to 513 x 513 x 21 with its ARG_MAX took 30 to 39 ms on x86 and 227 on a Dev Board.
+func TestCPUTime(t *testing.T) {
+	deeplab := CPU{Resized: 513 * 513 * 21}
+	usb3, pcie := link(t, "usb3"), link(t, "pcie")
+	x := usb3.CPUTime(deeplab)
+	near(t, "least on x86", x.LowMS, 30, 0.5)
+	near(t, "most on x86", x.HighMS, 39, 0.5)
+	both := pcie.CPUTime(deeplab)
+	if both.LowMS != x.LowMS || both.HighMS < 227 || both.On != "x86 or Dev Board" {
+		t.Errorf("at PCIe %+v", both)
+	}
+	if other := usb3.CPUTime(CPU{Others: 3}); other.Known() || other.Lacking != 3 {
+		t.Errorf("ops without a figure: %+v", other)
+	}
+	if !(CPU{}).None() || deeplab.None() {
+		t.Error("what is left to the CPU is not told from nothing")
 	}
 }

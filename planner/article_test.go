@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/timing"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/internal/testdata"
 	"github.com/tpuplan/tpuplan/planner"
@@ -36,10 +37,9 @@ func TestSmallOrFrequentModelFirst(t *testing.T) {
 		}
 		m := compile.Analyze(src, compile.Settings{Version: compile.V1_0})
 		m.Load.Content = f.SHA256()
-		return planner.Model{
-			Name: name, Share: share, Load: m.Load, Reserved: m.Reserve.Rows,
-			Call: cost.Modelled(link, cost.InstructionBytes(m.TPUOps, false), m.InputBytes, m.OutputBytes),
-		}
+		x := planner.Model{Name: name, Share: share, Load: m.Load, Reserved: m.Reserve.Rows}
+		x.Call, x.StreamMS = timing.Shapes(m, link).Cost(timing.Vary{})
+		return x
 	}
 	for _, test := range []struct {
 		share float64 // of inception

@@ -20,20 +20,16 @@ func extraMS(m *Model, k int) float64 {
 	if m.StreamMS != nil {
 		return m.StreamMS[k] - float64(part.Bytes)/m.Call.BytesPerMS
 	}
-	if part.Groups > 0 { // what is partitioned stalls nothing
-		return 0
-	}
-	return m.Call.StallSlope * float64(part.Bytes) / m.Call.BytesPerMS
+	return 0
 }
 
-// untoldExtraMS is the same of a known result that does not tell its parts: as
-// much as it can be, but for what compute hides, byte by byte.
+// untoldExtraMS is the same of a known result that does not tell its parts: as much as it can be.
 func untoldExtraMS(m *Model, s *compile.Split) float64 {
 	type piece struct{ bytes, extra float64 }
 	var pieces []piece
 	for k, part := range m.Load.Parts {
-		if x := extraMS(m, k); x > 0 && part.Bytes > 0 {
-			pieces = append(pieces, piece{float64(part.Bytes), x})
+		if part.Bytes > 0 {
+			pieces = append(pieces, piece{float64(part.Bytes), extraMS(m, k)})
 		}
 	}
 	slices.SortFunc(pieces, func(a, b piece) int { return cmp.Compare(b.extra/b.bytes, a.extra/a.bytes) })

@@ -81,7 +81,7 @@ func (f *field) plan(groups [][]int) *Plan {
 				x.Miss = miss[m]
 			}
 			call := &f.model(m).Call
-			x.SteadyMS = call.FixedMS + f.model(m).streamingMS(&s)
+			x.SteadyMS = call.FixedMS + f.model(m).StreamingMS(&s)
 			x.ColdMS = x.SteadyMS + call.Load(s.Cached)
 			x.ExpectedMS = x.SteadyMS + float64(x.Miss*call.Load(s.Cached))
 			plan.Models[f.at[m]] = x

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/timing"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/internal/nets"
 	"github.com/tpuplan/tpuplan/internal/testdata"
@@ -65,18 +66,18 @@ func randomProblem(rng *rand.Rand, n int, v compile.Version) *Problem {
 			m.Load.Streamed = int64(rng.IntN(100)) * 64
 		}
 		m.Load.Content = m.Name
-		m.Call = cost.Modelled(links[rng.IntN(len(links))], 60_000, 150_000, 1000)
+		m.Call = cost.Modelled(links[rng.IntN(len(links))], cost.Traffic{Instructions: 60_000, Input: 150_000, Output: 1000})
 		if rng.IntN(8) == 0 {
 			m.Call.OverlapMS = 5 * rng.Float64()
 		}
 		if rng.IntN(4) == 0 {
-			m.Call.StallSlope = 7 * rng.Float64()
+			m.stall(7 * rng.Float64())
 		}
 		p.Models = append(p.Models, m)
 	}
 	if n > 1 && rng.IntN(4) == 0 { // one net twice or more
 		for i := 1; i <= 1+rng.IntN(n-1); i++ {
-			p.Models[i].Load = p.Models[0].Load
+			p.Models[i].Load, p.Models[i].StreamMS = p.Models[0].Load, nil
 			p.Models[i].Reserved = p.Models[0].Reserved
 		}
 	}
@@ -140,7 +141,7 @@ func bare(rng *rand.Rand, n, decades int, v compile.Version, reserved int) *Prob
 		}
 		m := Model{
 			Name: fmt.Sprintf("m%d", name), Share: math.Pow(10, float64(decades)*rng.Float64()),
-			Reserved: reserved, Call: cost.Modelled(link, 60_000, 150_000, 1000),
+			Reserved: reserved, Call: cost.Modelled(link, cost.Traffic{Instructions: 60_000, Input: 150_000, Output: 1000}),
 		}
 		m.Load.Content = m.Name
 		p.Models = append(p.Models, m)
@@ -167,10 +168,10 @@ func season(rng *rand.Rand, p *Problem) *Problem {
 	if one(4) {
 		p.Objective = ByteHits
 	}
-	slopes, overlap, own := one(3), one(4), one(4)
+	slopes, overlap, own := one(3), one(4), one(2)
 	for i := range p.Models {
 		if slopes {
-			p.Models[i].Call.StallSlope = []float64{0, 1.7, 7 * rng.Float64()}[rng.IntN(3)]
+			p.Models[i].stall([]float64{0, 1.7, 7 * rng.Float64()}[rng.IntN(3)])
 		}
 		if overlap && one(2) {
 			p.Models[i].Call.OverlapMS = 8 * rng.Float64()
@@ -232,9 +233,6 @@ func contradict(rng *rand.Rand, p *Problem) {
 				s.Cached += part.Bytes
 			} else {
 				s.Streamed += part.Bytes
-				if part.Groups == 0 {
-					s.StreamedBroadcast += part.Bytes
-				}
 			}
 		}
 		k.Splits = append(k.Splits, s)
@@ -278,9 +276,19 @@ func netModel(t testing.TB, net *nets.Net, link cost.Link, v compile.Version, ra
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Model{
-		Name: net.Name, Share: rate, Load: size.Load, Reserved: size.Reserved,
-		Call: cost.Modelled(link, cost.InstructionBytes(size.Ops, v == compile.V16_0), size.Input, size.Output),
+	m := Model{Name: net.Name, Share: rate, Load: size.Load, Reserved: size.Reserved}
+	m.Call, m.StreamMS = size.Timing(link).Cost(timing.Vary{})
+	return m
+}
+
+// stall makes streaming what is broadcast take so many transfer times longer.
+func (m *Model) stall(slope float64) {
+	m.StreamMS = make([]float64, len(m.Load.Parts))
+	for i, part := range m.Load.Parts {
+		m.StreamMS[i] = float64(part.Bytes) / m.Call.BytesPerMS
+		if part.Groups == 0 {
+			m.StreamMS[i] *= 1 + slope
+		}
 	}
 }
 
@@ -420,7 +428,7 @@ func tilesMatter(rng *rand.Rand, i int) *Problem {
 		m := &p.Models[k]
 		m.Group, m.Before, m.Reserved = "", nil, 49
 		m.Load.Content = m.Name
-		m.Load.Parts = nil
+		m.Load.Parts, m.StreamMS = nil, nil
 		for range 1 + rng.IntN(4) {
 			rows := 200 + rng.IntN(1700)
 			g := 1 + rng.IntN(9)
@@ -450,7 +458,7 @@ func manyPartCopies(rng *rand.Rand, _ int) *Problem {
 		m := &p.Models[k]
 		m.Group, m.Before, m.Reserved = "", nil, 49
 		if k < 2 || rng.IntN(2) == 0 {
-			m.Load = load
+			m.Load, m.StreamMS = load, nil
 		}
 	}
 	return p

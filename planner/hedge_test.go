@@ -235,7 +235,7 @@ func randomAssumptions(rng *rand.Rand, p *Problem) []Assumption {
 			list = append(list, rowsOf(m, r-spread, r, min(r+spread, compile.TileRows)))
 		case 2:
 			for m := range p.Models {
-				p.Models[m].Call.StallSlope = 0
+				p.Models[m].StreamMS = nil
 			}
 			a := slopeOf(m, rng.IntN(len(p.Models)))
 			a.Step = 0.5
@@ -401,7 +401,7 @@ func TestHedgeAgainstBruteForce(t *testing.T) {
 		if rng.IntN(3) > 0 { // nets that fill the pool, on one link
 			for i := range p.Models {
 				m := &p.Models[i]
-				m.Group, m.Before, m.Load.Content, m.Call = "", nil, m.Name, cost.Modelled(cost.Links()[0], 60_000, 150_000, 1000)
+				m.Group, m.Before, m.StreamMS, m.Load.Content, m.Call = "", nil, nil, m.Name, cost.Modelled(cost.Links()[0], cost.Traffic{Instructions: 60_000, Input: 150_000, Output: 1000})
 				for range 4 {
 					m.Load.Parts = append(slices.Clone(m.Load.Parts), conv(512, 256+16*rng.IntN(20)))
 				}

@@ -85,9 +85,8 @@ func (f *field) learn(number []int) {
 	for i := range f.problem.Known {
 		k := &f.problem.Known[i]
 		x := knownOrder{splits: slices.Clone(k.Splits), anyOrder: k.AnyOrder}
-		for i, m := range k.Models {
+		for _, m := range k.Models {
 			x.order = append(x.order, number[m])
-			x.splits[i].StreamedBroadcast = streamedBroadcast(&f.problem.Models[m].Load, &k.Splits[i])
 		}
 		if f.known == nil {
 			f.known = map[set][]knownOrder{}
@@ -95,22 +94,6 @@ func (f *field) learn(number []int) {
 		g := setOf(x.order)
 		f.known[g] = append(f.known[g], x)
 	}
-}
-
-// streamedBroadcast is how many of the streamed bytes of a known split are
-// broadcast. A result that does not tell its parts may have streamed any: then it is as
-// many as it can be, so that no plan looks better for being known.
-func streamedBroadcast(l *compile.Load, s *compile.Split) int64 {
-	if len(s.InCache) != len(l.Parts) {
-		return min(l.Broadcast(), max(0, s.Streamed-l.Streamed))
-	}
-	n := int64(0)
-	for i := range l.Parts {
-		if l.Parts[i].Broadcast() && !s.InCache[i] {
-			n += l.Parts[i].Bytes
-		}
-	}
-	return n
 }
 
 // knownResult is what is known of an invocation, nil if it was never made.

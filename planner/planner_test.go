@@ -249,7 +249,6 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 		{"is empty or used twice", func(_ *Problem, x *Plan) { x.Devices[0].Groups[0].Name = "" }},
 		{"reserves", func(_ *Problem, x *Plan) { x.Devices[0].Groups[0].Reserved++ }},
 		{"split", func(_ *Problem, x *Plan) { x.Models[1].Split.Cached += 64 }},
-		{"are broadcast", func(_ *Problem, x *Plan) { x.Models[1].Split.StreamedBroadcast++ }},
 		{"miss", func(_ *Problem, x *Plan) { x.Models[1].Miss += 0.1 }},
 		{"steady", func(_ *Problem, x *Plan) { x.Models[1].SteadyMS *= 1.1 }},
 		{"cold", func(_ *Problem, x *Plan) { x.Models[1].ColdMS *= 1.1 }},
@@ -405,7 +404,7 @@ func TestEvaluateAgreesWithSolve(t *testing.T) {
 // plain leaves a random model nothing but its name and its link.
 func (m *Model) plain(reserved int) {
 	m.Group, m.Before, m.Reserved = "", nil, reserved
-	m.Call.OverlapMS, m.Call.StallSlope = 0, 0
+	m.Call.OverlapMS, m.StreamMS = 0, nil
 	m.Load = compile.Load{Streamed: m.Load.Streamed, Content: m.Name}
 }
 
@@ -452,7 +451,7 @@ func TestOrderWithoutEffect(t *testing.T) {
 	for _, v := range []compile.Version{compile.V15_0, compile.V16_0} {
 		p := &Problem{Version: v, Devices: []Device{{"tpu0"}}}
 		for i, parts := range [][]compile.Part{{conv(512, 64), fullyConnected(91, 128)}, {conv(256, 64), depthwise(512)}, {conv(1024, 128)}} {
-			m := Model{Name: string(rune('a' + i)), Reserved: 67, Call: cost.Modelled(cost.Links()[3], 60_000, 150_000, 1000)}
+			m := Model{Name: string(rune('a' + i)), Reserved: 67, Call: cost.Modelled(cost.Links()[4], cost.Traffic{Instructions: 60_000, Input: 150_000, Output: 1000})}
 			m.Load.Parts, m.Load.Content = parts, m.Name
 			p.Models = append(p.Models, m)
 		}
@@ -497,7 +496,7 @@ func TestManyTies(t *testing.T) {
 				m.Load.Parts = append(m.Load.Parts, conv(64+64*k, 100+5*k))
 			}
 			m.Load.Content = fmt.Sprint(i)
-			m.Call = cost.Modelled(cost.Links()[3], 1, 1, 1)
+			m.Call = cost.Modelled(cost.Links()[4], cost.Traffic{Instructions: 1, Input: 1, Output: 1})
 			total += m.Share
 			p.Models = append(p.Models, m)
 		}

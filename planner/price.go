@@ -22,12 +22,7 @@ func (m *Model) streamMS(part int) float64 {
 	if m.StreamMS != nil {
 		return m.StreamMS[part]
 	}
-	x := &m.Load.Parts[part]
-	ms := float64(x.Bytes) / m.Call.BytesPerMS
-	if x.Broadcast() {
-		ms += m.Call.Stall(x.Bytes)
-	}
-	return ms
+	return float64(m.Load.Parts[part].Bytes) / m.Call.BytesPerMS
 }
 
 func newPrice(m *Model, o Objective) price {
@@ -82,10 +77,10 @@ func (p *price) leastRate(cached, most int64) float64 {
 	return rate
 }
 
-// streamingMS is what the streamed bytes of a split take of a warm call,
+// StreamingMS is what the streamed bytes of a split take of a warm call,
 // constants included. A result that does not tell its parts may have streamed
 // any: then it is the dearest of them, so that no plan looks better for being known.
-func (m *Model) streamingMS(s *compile.Split) float64 {
+func (m *Model) StreamingMS(s *compile.Split) float64 {
 	ms, left := float64(m.Load.Streamed)/m.Call.BytesPerMS, s.Streamed-m.Load.Streamed
 	if len(s.InCache) == len(m.Load.Parts) {
 		for i := range m.Load.Parts {
@@ -96,11 +91,12 @@ func (m *Model) streamingMS(s *compile.Split) float64 {
 		}
 		return max(0, ms+float64(left)/m.Call.BytesPerMS) // real files may hold more or less than was counted
 	}
+	// dearest first; what is more than all parts hold goes at the link's rate
 	used := make([]bool, len(m.Load.Parts))
 	for left > 0 {
-		dearest, rate := -1, 1/m.Call.BytesPerMS
+		dearest, rate := -1, 0.0
 		for i := range m.Load.Parts {
-			if b := m.Load.Parts[i].Bytes; !used[i] && b > 0 && m.streamMS(i)/float64(b) > rate {
+			if b := m.Load.Parts[i].Bytes; !used[i] && b > 0 && (dearest < 0 || m.streamMS(i)/float64(b) > rate) {
 				dearest, rate = i, m.streamMS(i)/float64(b)
 			}
 		}
@@ -121,7 +117,7 @@ func (f *field) splitCost(m int, s *compile.Split, miss float64) float64 {
 	if f.problem.Objective == ByteHits {
 		return p.cost(s.Cached, float64(s.Streamed)-p.fixed, miss)
 	}
-	return float64(p.share * (x.Call.FixedMS + x.streamingMS(s) + float64(miss*p.load(s.Cached))))
+	return float64(p.share * (x.Call.FixedMS + x.StreamingMS(s) + float64(miss*p.load(s.Cached))))
 }
 
 // most is the most bytes of a model that a pool of so many rows can cache.

@@ -44,8 +44,8 @@ type Model struct {
 	Load     compile.Load // what an invocation must place
 	Reserved int          // rows R of every tile that its broadcast buffers need; a group needs the largest of its members
 	Call     cost.Call    // what a call costs, given the split
-	// StreamMS is what streaming each part of Load adds to a warm call, in ms.
-	// nil: its bytes at the call's rate, and its slope if it is broadcast.
+	// StreamMS is what streaming each part of Load adds to a warm call, in ms: what
+	// it takes longer than its op computes. nil: its bytes at the call's rate.
 	StreamMS []float64
 	Group    string // pin: same label = same group, different labels = different groups, "" = free
 	Before   []int  // pin: these models (indexes) come later in the order when they are in the same group
@@ -182,7 +182,7 @@ func callFaults(c *cost.Call) []string {
 	for _, q := range []struct {
 		name  string
 		value float64
-	}{{"fixed time", c.FixedMS}, {"load bytes", c.LoadBytes}, {"overhead", c.OverheadMS}, {"overlap", c.OverlapMS}, {"stall slope", c.StallSlope}} {
+	}{{"fixed time", c.FixedMS}, {"load bytes", c.LoadBytes}, {"overhead", c.OverheadMS}, {"overlap", c.OverlapMS}} {
 		if !(q.value >= 0 && q.value <= math.MaxFloat32) {
 			faults = append(faults, fmt.Sprintf("%s %v of a call is not a quantity", q.name, q.value))
 		}

@@ -43,7 +43,7 @@ func slopeOf(models ...int) Assumption {
 		Sentence: says("a streamed byte takes %s as long"), Unit: "times", Low: 1, High: 8, Assumed: 1, Step: 0.1, Linear: true,
 		Change: func(p *Problem, x float64) {
 			for _, m := range models {
-				p.Models[m].Call.StallSlope = x - 1
+				p.Models[m].stall(x - 1)
 			}
 		},
 		SettledBy: "a profile",
@@ -242,7 +242,7 @@ func TestStabilityAgainstBruteForce(t *testing.T) {
 		case 2:
 			a = slopeOf(m)
 			a.Assumed = 1
-			p.Models[m].Call.StallSlope = 0
+			p.Models[m].StreamMS = nil
 			if plan, err = Solve(context.Background(), p, Options{}); err != nil {
 				t.Fatal(err)
 			}
@@ -377,7 +377,7 @@ func TestStabilityOfAlikeModels(t *testing.T) {
 		for m := range p.Models {
 			x := &p.Models[m]
 			x.Group, x.Before, x.Reserved = "", nil, 1000
-			x.Call.OverlapMS, x.Call.StallSlope = 0, 0
+			x.Call.OverlapMS, x.StreamMS = 0, nil
 			if m%2 == 1 { // copies, or only as large
 				y, name, content := p.Models[m-1], x.Name, x.Load.Content
 				*x = y
@@ -393,7 +393,7 @@ func TestStabilityOfAlikeModels(t *testing.T) {
 			Sentence: says("streaming takes %s as long"), Unit: "times", Low: 1, High: 8, Assumed: 1, Step: 0.5,
 			Change: func(p *Problem, x float64) {
 				for m := range p.Models {
-					p.Models[m].Call.StallSlope = x - 1
+					p.Models[m].stall(x - 1)
 				}
 			},
 		}
@@ -634,7 +634,7 @@ func allAssumptions(p *Problem) []Assumption {
 			Change: func(p *Problem, x float64) { p.Models[i].Reserved = int(x) },
 		}, Assumption{
 			Sentence: says("convolutions of " + p.Models[i].Name + " stream %s as long"), Unit: "times", Low: 1, High: 8, Assumed: 1, Step: 0.1, Linear: true,
-			Change: func(p *Problem, x float64) { p.Models[i].Call.StallSlope = x - 1 },
+			Change: func(p *Problem, x float64) { p.Models[i].stall(x - 1) },
 		})
 	}
 	return list

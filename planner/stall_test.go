@@ -18,7 +18,7 @@ func TestSearchWithStalls(t *testing.T) {
 		p := randomProblem(rng, 2+rng.IntN(3), v)
 		p.Objective = Time
 		for m := range p.Models {
-			p.Models[m].Call.StallSlope = []float64{0, 3, 7}[rng.IntN(3)]
+			p.Models[m].stall([]float64{0, 3, 7}[rng.IntN(3)])
 			p.Models[m].Group = "one"
 			p.Models[m].Before = nil
 		}

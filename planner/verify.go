@@ -127,10 +127,6 @@ func verifyGroup(p *Problem, plan *Plan, g *Group, groupOf []int) error {
 	}
 	for i, m := range g.Models {
 		x, name := &plan.Models[m], p.Models[m].Name
-		streamedBroadcast := verifyBroadcast(&p.Models[m].Load, &splits[i])
-		if x.Split.StreamedBroadcast != streamedBroadcast {
-			return fmt.Errorf("model %q: %d streamed bytes are broadcast, want %d", name, x.Split.StreamedBroadcast, streamedBroadcast)
-		}
 		if x.Split.Cached != splits[i].Cached || x.Split.Streamed != splits[i].Streamed || x.Split.Rows != splits[i].Rows || !slices.Equal(x.Split.InCache, splits[i].InCache) {
 			return fmt.Errorf("model %q: split %d + %d bytes, the compiler would give %d + %d", name, x.Split.Cached, x.Split.Streamed, splits[i].Cached, splits[i].Streamed)
 		}
@@ -187,22 +183,6 @@ func verifySplits(p *Problem, models []int, rows int) (splits []compile.Split, k
 	return compile.Allocate(p.Version, rows, loads), false
 }
 
-// verifyBroadcast counts the streamed bytes of what is not partitioned. Of a
-// result that does not tell the parts, they are as many as they can be.
-func verifyBroadcast(l *compile.Load, s *compile.Split) int64 {
-	n := int64(0)
-	told := len(s.InCache) == len(l.Parts)
-	for i := range l.Parts {
-		if l.Parts[i].Groups == 0 && !(told && s.InCache[i]) {
-			n += l.Parts[i].Bytes
-		}
-	}
-	if !told {
-		n = min(n, max(0, s.Streamed-l.Streamed))
-	}
-	return n
-}
-
 // verifyStreaming is what a warm call takes to stream what the split streams:
 // for each part its own time, for the constants and what nothing is known of the
 // link's rate. Of a result that does not tell its parts, those that take longest for their bytes.
@@ -211,9 +191,6 @@ func verifyStreaming(m *Model, s *compile.Split) float64 {
 	time := func(i int) float64 {
 		if m.StreamMS != nil {
 			return m.StreamMS[i]
-		}
-		if m.Load.Parts[i].Groups == 0 {
-			return float64(m.Load.Parts[i].Bytes) * (1 + m.Call.StallSlope) / rate
 		}
 		return float64(m.Load.Parts[i].Bytes) / rate
 	}
@@ -242,17 +219,13 @@ func verifyStreaming(m *Model, s *compile.Split) float64 {
 		}
 		return 0
 	})
-	left, extra := s.Streamed-m.Load.Streamed, 0.0
+	left, ms := s.Streamed-m.Load.Streamed, 0.0 // less than nothing where constants were counted that are not there
 	for _, i := range order {
-		bytes := m.Load.Parts[i].Bytes
-		if left <= 0 || bytes == 0 {
-			continue
-		}
-		part := min(1, float64(left)/float64(bytes))
-		extra += part * math.Max(0, time(i)-float64(bytes)/rate) // beyond the link's rate
-		left -= bytes
+		part := min(max(0, left), m.Load.Parts[i].Bytes)
+		ms += float64(part) / float64(m.Load.Parts[i].Bytes) * time(i)
+		left -= part
 	}
-	return float64(s.Streamed)/rate + extra
+	return ms + float64(m.Load.Streamed+left)/rate
 }
 
 // verifyMiss is the definition: foreign are the models of other groups.

@@ -9,20 +9,21 @@ import (
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/compile/timing"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/planner"
 )
 
 // How far what is not measured may be off.
 const (
-	linkLow, linkHigh = 0.8, 1.2 // of a link's rate: hosts of a kind differ by as much
-	// Streaming a convolution was seen to take 2 to 8 times as long as its bytes
-	// take to cross the link; fully connected layers stream at the link's rate.
-	slopeLow, slopeHigh = 1, 8
-	slopeStep           = 0.1
-	// Of more models than this only the slope of all together is varied: one
+	// Of what streaming an op adds, where it is sent once: how much of its transfer is
+	// hidden behind the compute of the ops around it cannot be told.
+	hiddenLow, hiddenHigh = 0.8, 1.2
+	hiddenStep            = 0.01
+	passesSteps           = 40
+	// Of more models than this only what streaming takes of all together is varied: one
 	// profile tells about the host, and a search for each takes as long as that of the plan.
-	slopesOfEach = 10
+	streamingOfEach = 10
 	// The longest runs of calls of one model. A camera makes a hundred frames in
 	// some seconds; a load is then a hundredth of what it is for independent
 	// calls, and longer runs leave nothing of it that could matter.
@@ -32,9 +33,10 @@ const (
 // Assumptions lists what the plan takes for granted, with the ranges in which
 // it may lie and what would settle each, for [planner.Stability]: rows
 // reserved for models whose rows are estimates, sizes of ops without a proven rule, an
-// allocation rule that is not exact, what streaming convolutions costs, the
-// rate of a link that nobody measured, and that calls are independent. What cannot matter is left out: of one model
-// that is not compiled already there is one plan, where everything fits no convolution is streamed. Models of one file
+// allocation rule that is not exact, what streaming costs and how often nets that run in passes do it, the
+// rate of a link that nobody measured, and that calls are independent. What is the same in
+// every plan, as the host's part of a call and the clock are, is no assumption of it. What cannot matter is left out: of one model
+// that is not compiled already there is one plan, where everything fits nothing is streamed. Models of one file
 // are one case, for they share what is not known. The order is that of these kinds and of names.
 func (r *Resolved) Assumptions(answer *planner.Plan) []planner.Assumption {
 	free := 0
@@ -56,7 +58,10 @@ func (r *Resolved) Assumptions(answer *planner.Plan) []planner.Assumption {
 	}
 	list = append(list, r.ruleAssumption(answer)...)
 	if r.Problem.Objective == planner.Time {
-		list = append(list, r.slopeAssumptions(files, answer)...)
+		if r.streams() {
+			list = append(list, r.streamingAssumptions(files, answer)...)
+			list = append(list, r.passesAssumptions(files)...)
+		}
 		list = append(list, r.linkAssumption()...)
 	}
 	return append(list, r.callsAssumption(answer)...)
@@ -171,6 +176,7 @@ func (r *Resolved) sizeAssumptions(same []int) []planner.Assumption {
 						}
 					}
 					p.Models[i].Load.Parts = parts
+					_, p.Models[i].StreamMS = r.Files[i].Timing.With(p.Models[i].Load).Cost(timing.Vary{})
 				}
 			},
 			SettledBy: settledBy, Means: planner.ByCompile, Models: models,
@@ -235,10 +241,8 @@ func (r *Resolved) toldApart(answer *planner.Plan, other compile.Version) []int 
 	return all
 }
 
-// slopeAssumptions are one for every file with convolutions, and one for all
-// of them together: nets of one host are slow for the same reason. Of many models
-// only the latter is tried.
-func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []planner.Assumption {
+// streams reports whether some plan streams anything that may be cached.
+func (r *Resolved) streams() bool {
 	rows, reserved := 0, 0
 	for i := range r.Problem.Models {
 		for _, part := range r.Problem.Models[i].Load.Parts {
@@ -246,40 +250,40 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 		}
 		reserved = max(reserved, r.Files[i].Reserve.High)
 	}
-	if rows <= compile.PoolRows(reserved) {
-		return nil // wherever an op stands in the list, there is room for it
+	return rows > compile.PoolRows(reserved) // else, wherever an op stands in the list, there is room for it
+}
+
+// vary gives models (indexes) the times that other values of what is not known give.
+func (r *Resolved) vary(p *planner.Problem, models []int, v timing.Vary) {
+	for _, i := range models {
+		p.Models[i].Call, p.Models[i].StreamMS = r.Files[i].Timing.Cost(v)
 	}
-	slope := func(same []int, what, settledBy string) planner.Assumption {
+}
+
+// streamingAssumptions are one for every file, and one for all of them together:
+// nets of one host hide as much for the same reason. Of many models only the latter is tried.
+func (r *Resolved) streamingAssumptions(files [][]int, answer *planner.Plan) []planner.Assumption {
+	streaming := func(same []int, what, settledBy string) planner.Assumption {
 		return planner.Assumption{
 			Sentence: func(times string) string {
-				return fmt.Sprintf("streaming a convolution%s takes %s as long as sending it", what, times)
+				return fmt.Sprintf("streaming%s takes %s as long as predicted", what, times)
 			},
-			Assumes: "streaming a convolution" + what + " takes as long as sending it",
+			Assumes: "streaming" + what + " takes as long as predicted",
 			If:      func(times string) string { return "it takes " + times + " as long" },
 			Unit:    "times",
-			Low:     slopeLow, High: r.steepest(same), Assumed: slopeLow, Step: slopeStep,
-			// where one slope is bounded before the others, the line has a knee
-			Linear: !slices.ContainsFunc(same, func(i int) bool { return r.steepest([]int{i}) != r.steepest(same) }),
-			Change: func(p *planner.Problem, times float64) {
-				for _, i := range same {
-					call := &p.Models[i].Call
-					call.StallSlope = min(times, r.steepest([]int{i})) - 1
-					// a warm call alone takes what was measured, whatever the slope is
-					call.FixedMS = max(0, call.FixedMS-call.Stall(r.Files[i].stalledAlone))
-				}
-			},
+			Low:     hiddenLow, High: hiddenHigh, Assumed: 1, Step: hiddenStep, Linear: true,
+			Change:    func(p *planner.Problem, times float64) { r.vary(p, same, timing.Vary{Stream: times}) },
 			SettledBy: settledBy, Means: planner.ByProfile,
 		}
 	}
 	var list []planner.Assumption
 	var all []int
 	for _, same := range files {
-		m := &r.Problem.Models[same[0]]
-		if m.Load.Broadcast() == 0 || m.Call.StallSlope > 0 || r.slopeKnown(same[0]) || r.steepest(same) == slopeLow {
+		if !r.oncePart(same[0]) || r.streamingKnown(same[0]) {
 			continue
 		}
 		all = append(all, same...)
-		list = append(list, slope(same, " of "+r.names(same), fmt.Sprintf("a profile of %s at two splits", r.Files[same[0]].Name)))
+		list = append(list, streaming(same, " of "+r.names(same), fmt.Sprintf("a profile of %s at two splits", r.Files[same[0]].Name)))
 	}
 	if len(list) < 2 {
 		return list
@@ -288,7 +292,7 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 	// the model that streams most tells most
 	heaviest := slices.MaxFunc(all, func(a, b int) int {
 		weight := func(i int) float64 {
-			return r.Problem.Models[i].Share * float64(answer.Models[i].Split.StreamedBroadcast)
+			return r.Problem.Models[i].Share * float64(answer.Models[i].Split.Streamed)
 		}
 		return cmp.Or(cmp.Compare(weight(a), weight(b)), cmp.Compare(r.Files[b].Name, r.Files[a].Name))
 	})
@@ -296,26 +300,49 @@ func (r *Resolved) slopeAssumptions(files [][]int, answer *planner.Plan) []plann
 	if len(all) == len(r.Problem.Models) {
 		what = ""
 	}
-	together := slope(all, what, fmt.Sprintf("a profile of %s at two splits", r.Files[heaviest].Name))
-	if len(r.Problem.Models) > slopesOfEach {
+	together := streaming(all, what, fmt.Sprintf("a profile of %s at two splits", r.Files[heaviest].Name))
+	if len(r.Problem.Models) > streamingOfEach {
 		return []planner.Assumption{together}
 	}
 	return append([]planner.Assumption{together}, list...)
 }
 
-// steepest is the most that streaming convolutions of any of the models can take,
-// in transfer times. A warm call that was measured while some were streamed bounds it: they took no longer than all of it.
-func (r *Resolved) steepest(models []int) float64 {
-	steepest := float64(slopeLow)
-	for _, i := range models {
-		most := float64(slopeHigh)
-		if stalled := r.Files[i].stalledAlone; stalled > 0 {
-			call := &r.Problem.Models[i].Call
-			most = min(most, 1+call.FixedMS*call.BytesPerMS/float64(stalled))
-		}
-		steepest = max(steepest, slopeLow+slopeStep*math.Floor((most-slopeLow)/slopeStep))
+// oncePart reports whether streaming some part of a model adds anything, sent once a call.
+func (r *Resolved) oncePart(model int) bool {
+	x, m := r.Files[model].Timing, &r.Problem.Models[model]
+	if x == nil {
+		return false
 	}
-	return steepest
+	_, other := x.Cost(timing.Vary{Stream: hiddenHigh})
+	return !slices.Equal(other, m.StreamMS)
+}
+
+// passesAssumptions are one for every file of a net that runs in passes: how often its
+// parameters are sent.
+func (r *Resolved) passesAssumptions(files [][]int) []planner.Assumption {
+	var list []planner.Assumption
+	for _, same := range files {
+		x := r.Files[same[0]].Timing
+		if x == nil || !x.InPasses() || r.streamingKnown(same[0]) {
+			continue
+		}
+		passes := x.Passes()
+		if passes.Low >= passes.High {
+			continue
+		}
+		names := r.names(same)
+		what := fmt.Sprintf("parameters of %s that are streamed are sent", names)
+		list = append(list, planner.Assumption{
+			Sentence: func(times string) string { return fmt.Sprintf("%s %s as often as predicted", what, times) },
+			Assumes:  what + " once in every pass that is predicted",
+			If:       func(times string) string { return "they are sent " + times + " as often" },
+			Unit:     "times",
+			Low:      passes.Low, High: passes.High, Assumed: passes.Value, Step: (passes.High - passes.Low) / passesSteps,
+			Change:    func(p *planner.Problem, times float64) { r.vary(p, same, timing.Vary{Passes: times}) },
+			SettledBy: fmt.Sprintf("a profile of %s at two splits", r.Files[same[0]].Name), Means: planner.ByProfile,
+		})
+	}
+	return list
 }
 
 // linkAssumption is the rate of a built-in link, for the models that have no rate of
@@ -326,7 +353,7 @@ func (r *Resolved) linkAssumption() []planner.Assumption {
 		return nil
 	}
 	device.Link = r.Link(0)
-	if builtin, err := cost.BuiltinLink(device.Link.Name); err != nil || builtin != device.Link {
+	if device.Link.RateLow == 0 { // somebody's own figure
 		return nil
 	}
 	var models []int
@@ -346,14 +373,14 @@ func (r *Resolved) linkAssumption() []planner.Assumption {
 		Assumes: fmt.Sprintf("the link of %s (%s) carries %.4g MB/s", device.Name, device.Link.Name, rate),
 		If:      func(amount string) string { return "it carries " + amount },
 		Unit:    "MB/s",
-		Low:     linkLow * rate, High: linkHigh * rate, Assumed: rate, Step: rate / 100, Linear: true,
+		Low:     device.Link.RateLow * rate, High: device.Link.RateHigh * rate, Assumed: rate, Step: rate / 100,
 		Change: func(p *planner.Problem, now float64) {
 			for _, i := range models {
-				call := &p.Models[i].Call
-				call.BytesPerMS *= now / rate
-				if !call.ComputeIncluded { // a measured time has no part that is known to be transfer
-					call.FixedMS *= rate / now
+				if r.Files[i].Timing == nil { // what its compiled file streams is fixed
+					p.Models[i].Call.BytesPerMS *= now / rate
+					continue
 				}
+				r.vary(p, []int{i}, timing.Vary{Rate: now / rate})
 			}
 		},
 		SettledBy: "one measurement of the link: steady and cold of any of its models, compiled alone", Means: planner.ByProfile,

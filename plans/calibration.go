@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/timing"
 	"github.com/tpuplan/tpuplan/cost"
 )
 
@@ -107,6 +108,12 @@ func checkCalibration(c *cost.Calibration) error {
 		number("load_bytes_per_ms", &c.Load, mostRate), number("stream_bytes_per_ms", &c.Stream, mostRate),
 		number("overhead_ms", &c.Over, mostMS), number("overlap_ms", &c.Overlap, mostMS),
 	}
+	if c.Host != nil {
+		errs = append(errs, number("host_ms", c.Host, mostMS))
+	}
+	if c.Output != nil {
+		errs = append(errs, number("output_ms_per_byte", c.Output, mostMS))
+	}
 	if !(c.Load.Value >= 1 && c.Stream.Value >= 1) {
 		errs = append(errs, errors.New("a rate is below a byte per ms"))
 	}
@@ -120,6 +127,14 @@ func checkCalibration(c *cost.Calibration) error {
 		errs = append(errs,
 			number("compute_ms of model "+quote(m.Name), &m.Compute, mostMS),
 			number("stream_slope_ms_per_byte of model "+quote(m.Name), &m.Slope, mostMS))
+		for _, e := range []struct {
+			name string
+			of   *cost.Estimate
+		}{{"compute_factor", m.Factor}, {"passes_factor", m.Passes}} {
+			if e.of != nil {
+				errs = append(errs, number(e.name+" of model "+quote(m.Name), e.of, mostMS))
+			}
+		}
 		for _, f := range m.Files {
 			if f.CachedBytes < 0 || f.StreamedBytes < 0 || f.FixedBytes < 0 || f.LoadBytes < 0 ||
 				max(f.CachedBytes, f.StreamedBytes, f.FixedBytes, f.LoadBytes) > math.MaxInt32 {
@@ -159,7 +174,7 @@ func (p *Plan) calibration() (*Calibrated, *Plan, *Problem) {
 		return nil, p, &problem
 	}
 	link := device.Link
-	link.BytesPerMS, link.OverheadMS = c.Load.Value, c.Over.Value
+	link = c.On(link)
 	with := *p
 	with.Devices = slices.Clone(p.Devices)
 	with.Devices[0].Link = link
@@ -185,6 +200,9 @@ func (r *Resolved) calibrate(models []*resolving) {
 			continue
 		}
 		m.call.OverlapMS = c.Overlap.Value
+		if m.file.Timing != nil {
+			m.file.Timing.Overlap(c.Overlap.Value)
+		}
 		if m.model().SteadyMS != nil {
 			continue
 		}
@@ -193,16 +211,49 @@ func (r *Resolved) calibrate(models []*resolving) {
 			continue
 		}
 		c.of[i] = known
-		fixed, load := known.Files[0].FixedBytes, int64(m.call.LoadBytes)
-		if m.file.Compiled != nil {
-			fixed = int64(math.Round(m.call.FixedMS * m.call.BytesPerMS)) // its own, which are exact
-		} else {
-			// What was timed is taken to be compiled by the plan's release.
-			a := m.file.Analysis
-			fixed += cost.InstructionBytes(a.TPUOps, !r.Version.Sequential()) - cost.InstructionBytes(a.TPUOps, !r.Plan.Compiler.Version.Sequential())
+		if m.file.Timing == nil { // its own bytes, which are exact
+			m.call.FixedMS = known.Compute.Value + m.file.Compiled.Traffic.MS(m.plan.Devices[0].Link)
+			m.call.ComputeIncluded = true
+			continue
 		}
-		m.call = c.Call(known, max(0, fixed), load)
+		m.calibrated(c, known, r.Version)
 	}
+}
+
+// calibrated times a model by what timed calls of it taught.
+func (m *resolving) calibrated(c *Calibrated, known *cost.CalibratedModel, v compile.Version) {
+	// What was timed is taken to be compiled by the plan's release.
+	a, traffic := m.file.Analysis, m.file.traffic()
+	program := cost.Program{Ops: a.TPUOps, Compiler16: !m.plan.Compiler.Version.Sequential(), Softmax: a.Timing.Softmax}
+	timed := program.InstructionBytes()
+	program.Compiler16 = !v.Sequential()
+	traffic.Instructions = max(0, known.Files[0].FixedBytes-traffic.Input-traffic.Output+program.InstructionBytes()-timed)
+	m.file.Timing = timing.New(a, m.plan.Devices[0].Link, traffic, loadBytesOf(m.file.Facts))
+	m.file.Timing.Calibrate(timing.Calibration{
+		ComputeMS: rangeOf(&known.Compute), Passes: passesOf(known), SlopeMS: known.Slope.Value, OverlapMS: c.Overlap.Value,
+	})
+	m.call, m.stream = m.file.Timing.Cost(timing.Vary{})
+}
+
+// rangeOf is an estimate and its interval, which is the number itself where samples left it open.
+func rangeOf(e *cost.Estimate) cost.Range {
+	r := cost.Exactly(e.Value)
+	if e.Low != nil {
+		r.Low = *e.Low
+	}
+	if e.High != nil {
+		r.High = *e.High
+	}
+	return r
+}
+
+// passesOf is how often the predicted passes were seen; nil if no sample told.
+func passesOf(m *cost.CalibratedModel) *cost.Range {
+	if m.Passes == nil || !m.Passes.Known() {
+		return nil
+	}
+	r := rangeOf(m.Passes)
+	return &r
 }
 
 // calibratedModel finds a model of the plan in the calibration: by the hash of
@@ -231,14 +282,18 @@ func (r *Resolved) calibratedModel(m *resolving) *cost.CalibratedModel {
 func (r *Resolved) Link(device int) cost.Link {
 	link := r.Plan.Devices[device].Link
 	if r.Calibrated != nil {
-		link.BytesPerMS, link.OverheadMS = r.Calibrated.Load.Value, r.Calibrated.Over.Value
+		link = r.Calibrated.On(link)
 	}
 	return link
 }
 
-// slopeKnown reports whether samples told what streaming costs a model (index).
-func (r *Resolved) slopeKnown(model int) bool {
-	return r.Calibrated != nil && r.Calibrated.of[model] != nil && r.Calibrated.of[model].Slope.Known()
+// streamingKnown reports whether samples told what streaming costs a model (index).
+func (r *Resolved) streamingKnown(model int) bool {
+	if r.Calibrated == nil || r.Calibrated.of[model] == nil {
+		return false
+	}
+	known := r.Calibrated.of[model]
+	return known.Slope.Known() || known.Passes != nil && known.Passes.Known()
 }
 
 // TimeSources says where the numbers behind a model's times are from.

@@ -88,10 +88,12 @@ func (d *decoder) devices(p *Plan, raw any) {
 		var name labelValue
 		var link linkValue
 		var calibration pathValue
+		var clock runtimeValue
 		keys := []key{
 			{name: "name", into: &name, required: true},
 			{name: "link", into: &link, required: true, meant: []string{"bus", "usb"}},
 			{name: "calibration", into: &calibration, meant: []string{"calibrated", "profile"}},
+			{name: "runtime", into: &clock, meant: []string{"clock", "libedgetpu", "frequency"}},
 		}
 		if table, ok := raw.(map[string]any); ok {
 			if settings, ok := table["link"].(map[string]any); ok {
@@ -99,8 +101,16 @@ func (d *decoder) devices(p *Plan, raw any) {
 				d.link(extend(at, "link"), settings, &link)
 			}
 		}
-		d.table(at, raw, keys)
-		p.Devices = append(p.Devices, Device{Name: string(name), Link: cost.Link(link), Calibration: string(calibration)})
+		good := d.table(at, raw, keys)
+		device := Device{Name: string(name), Link: cost.Link(link), Calibration: string(calibration)}
+		if good["runtime"] && clock != "" {
+			device.Runtime = string(clock)
+			if device.Link.PCIe() {
+				d.problems = append(d.problems, d.atValue(extend(at, "runtime"), "runtime means nothing for a PCIe device: its clock is the same with both", "leave it out"))
+			}
+			device.Link, _ = device.Link.Runtime(device.Runtime) // it was checked as it was read
+		}
+		p.Devices = append(p.Devices, device)
 	})
 	if seen == 0 && raw == nil {
 		d.keyProblem(nil, "the plan has no [[device]]", `add [[device]] with name = "tpu0" and link = "usb3"`)
@@ -116,7 +126,7 @@ func (d *decoder) link(at []any, raw map[string]any, link *linkValue) {
 		{name: "overhead", into: &overhead},
 	})
 	// 1 MB/s is 10^6 bytes in 1000 ms.
-	*link = linkValue{Name: "custom", BytesPerMS: float64(speed) * 1000, OverheadMS: float64(overhead)}
+	*link = linkValue(cost.CustomLink(float64(speed)*1000, float64(overhead)))
 }
 
 // draft is a model while it is read: which of its keys can be relied on.

@@ -54,7 +54,7 @@ func (m *resolving) compiled(f *tflite.File) {
 		Token: c.Tokens()[0],
 		Split: compile.Split{Cached: cached, Streamed: streamed, Rows: int((cached + compile.RowBytes - 1) / compile.RowBytes)},
 
-		WarmBytes: c.WarmBytes(),
+		WarmBytes: c.WarmBytes(), Traffic: TrafficOf(c),
 	}
 	m.file.Reserve = compile.Reserve{Source: compile.AlreadyCompiled, Certainty: report.Exact, Fits: true}
 	m.file.Analysis = &compile.Model{
@@ -64,11 +64,37 @@ func (m *resolving) compiled(f *tflite.File) {
 	}
 	// What a warm call sends besides parameters, and a load besides those it caches.
 	warm := m.file.Compiled.WarmBytes
-	m.call = cost.Modelled(m.plan.Devices[0].Link, warm-streamed, 0, 0)
+	m.call = cost.Modelled(m.plan.Devices[0].Link, m.file.Compiled.Traffic)
 	m.call.LoadBytes = float64(c.ColdBytes() - warm - cached)
 	if model.SteadyMS != nil {
-		m.calibrate(cached, streamed)
+		m.measuredCompiled(m.timed(cached, streamed))
 	}
+}
+
+// measuredCompiled takes the times of a compiled file: what they leave besides streaming is fixed.
+func (m *resolving) measuredCompiled(t cost.Timed) {
+	link, measured, err := t.Rate(m.plan.Devices[0].Link)
+	streaming := float64(t.Streamed) / link.BytesPerMS
+	if err == nil {
+		err = t.Streams(streaming, link.BytesPerMS)
+	}
+	if err != nil {
+		m.contradiction(err)
+		return
+	}
+	if measured {
+		m.call.LoadBytes = cost.LoadInstructionBytes
+	}
+	m.call.FixedMS, m.call.ComputeIncluded, m.call.Measured = t.SteadyMS-streaming, true, measured
+	m.call.BytesPerMS, m.call.OverheadMS = link.BytesPerMS, link.OverheadMS
+}
+
+// TrafficOf is what a warm call of a compiled file moves over the bus besides
+// its streamed parameters. What crosses to the device and is no instruction
+// counts as input.
+func TrafficOf(c *tflite.Compiled) cost.Traffic {
+	d := c.WarmDMA()
+	return cost.Traffic{Instructions: d.Instruction, Input: d.ToTPU - d.Instruction - c.StreamedBytes(), Output: d.FromTPU}
 }
 
 // CompiledFile is what is known of a model that is compiled already.
@@ -77,6 +103,7 @@ type CompiledFile struct {
 	Split compile.Split // InCache is nil; Rows follow from the bytes
 	// WarmBytes are what a warm call moves over the bus, in both directions.
 	WarmBytes int64
+	Traffic   cost.Traffic // the same without streamed parameters
 }
 
 // label names the group of a compiled model for the planner. No user's label

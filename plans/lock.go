@@ -112,6 +112,7 @@ type LockedLink struct {
 	Link       string `json:"link"`
 	MBPerS     Number `json:"mb_per_s"`
 	OverheadMS Number `json:"overhead_ms"`
+	Runtime    string `json:"runtime,omitempty"` // as the plan says it
 	// Calibration is there where the numbers are those of one.
 	Calibration *LockedCalibration `json:"calibration,omitempty"`
 }
@@ -216,7 +217,7 @@ func NewLock(r *Resolved, answer *planner.Plan) *Lock {
 	}
 	for i, d := range plan.Devices {
 		link := r.Link(i)
-		l.Evidence.Devices = append(l.Evidence.Devices, LockedLink{d.Name, link.Name, Number(link.BytesPerMS / 1000), Number(link.OverheadMS), r.Calibrated.locked()})
+		l.Evidence.Devices = append(l.Evidence.Devices, LockedLink{d.Name, link.Name, Number(link.BytesPerMS / 1000), Number(link.OverheadMS), d.Runtime, r.Calibrated.locked()})
 	}
 	for i, f := range r.Files {
 		outcome, model := &answer.Models[i], &r.Problem.Models[i]
@@ -291,6 +292,9 @@ func (p *Plan) meaning() string {
 	}
 	for _, d := range p.Devices {
 		say("device", d.Name, Number(d.Link.BytesPerMS).text(), Number(d.Link.OverheadMS).text())
+		if d.Runtime != "" {
+			say("runtime", d.Runtime)
+		}
 		if d.Calibration != "" {
 			say("calibration", d.Calibration)
 		}

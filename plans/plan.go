@@ -58,6 +58,7 @@ type Device struct {
 	Name        string
 	Link        cost.Link
 	Calibration string // slash path of what was timed on it, "" if nothing was
+	Runtime     string // of a USB device: "std" or "max"; "" is taken for max
 }
 
 // Model is one model of a plan. Absent evidence is nil.

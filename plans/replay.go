@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/cost/replay"
 	"github.com/tpuplan/tpuplan/planner"
@@ -60,11 +61,8 @@ func (r *Resolved) replayPackage(i int, token uint64, o *planner.Outcome) (repla
 // transferBytes are what a warm call moves over the bus besides parameters:
 // instructions, input and output.
 func (r *Resolved) transferBytes(i int) int64 {
-	if c := r.Files[i].Compiled; c != nil {
-		return c.WarmBytes - c.Split.Streamed
-	}
-	instructions, input, output := r.Files[i].transfers()
-	return instructions + input + output
+	t := r.Files[i].traffic()
+	return t.Instructions + t.Input + t.Output
 }
 
 // Recorded is the problem with recorded calls (of models numbered as in the
@@ -101,4 +99,27 @@ func (r *Resolved) Queue(answer *planner.Plan, device int) (q cost.Queue, ok boo
 		}
 	}
 	return cost.NewQueue(served), true
+}
+
+// StreamMS is what a warm call of a model (index) takes to stream so many bytes of
+// its parameters, in ms, if a compile of it alone streams as many; else as much as it can be.
+func (r *Resolved) StreamMS(i int, streamed int64) float64 {
+	m, f := &r.Problem.Models[i], &r.Files[i]
+	if f.Compiled == nil {
+		alone := r.Facts.Predict(r.Version, r.inputs([]int{i})).Models[0].Split
+		if alone.Streamed == streamed {
+			return m.StreamingMS(&alone)
+		}
+	}
+	return m.StreamingMS(&compile.Split{Streamed: streamed})
+}
+
+// WithoutModelled is what a call of a model (index) costs, without a compute that nobody measured.
+func (r *Resolved) WithoutModelled(i int) cost.Call {
+	call := r.Problem.Models[i].Call
+	if r.Sources(i).Compute == cost.SourceModelled && call.ComputeIncluded {
+		call.FixedMS = cost.Modelled(r.Link(0), r.Files[i].traffic()).FixedMS
+		call.ComputeIncluded = false
+	}
+	return call
 }

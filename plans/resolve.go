@@ -14,6 +14,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/compile/timing"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/tflite"
@@ -54,8 +55,8 @@ type ModelFile struct {
 	Compiled *CompiledFile       // of a model that is compiled already, else nil
 	// Hashes of the files that the plan names as evidence, "" without.
 	LogSHA256, CompiledSHA256 string
-
-	stalledAlone int64 // bytes of convolutions that were streamed when steady was measured
+	// Timing says how long calls take, for any split; nil for a model that is compiled already.
+	Timing *timing.Model
 }
 
 // InstructionsMeasured reports whether the instruction bytes of a call were
@@ -158,7 +159,7 @@ func Resolve(ctx context.Context, plan *Plan, opts Options) (*Resolved, error) {
 		}
 		r.Problem.Models = append(r.Problem.Models, planner.Model{
 			Name: plan.Models[i].Name, Share: shares[i], Load: m.file.Analysis.Load, Reserved: m.file.Reserve.Rows,
-			Call: m.call, Group: plan.Models[i].Group, Before: before,
+			Call: m.call, StreamMS: m.stream, Group: plan.Models[i].Group, Before: before,
 		})
 		if m.file.Compiled != nil {
 			last := &r.Problem.Models[i]
@@ -262,6 +263,7 @@ type resolving struct {
 	reserve  compile.Reserve     // of measured
 	token    uint64              // of the compiled file of own
 	call     cost.Call
+	stream   []float64 // what streaming each part adds to a call, in ms
 	problems Problems
 	warnings []Problem
 }
@@ -437,74 +439,72 @@ func room(rows int) string {
 	return report.FormatSize(int64(compile.PoolRows(rows)) * compile.RowBytes)
 }
 
-// instructionBytes of an inference: measured, else a guess that only a comparison of versions needs.
-func instructionBytes(a *compile.Model, facts *compile.ModelFacts) int64 {
-	if facts != nil && facts.InstructionBytes != nil {
-		return *facts.InstructionBytes
-	}
-	return cost.InstructionBytes(a.TPUOps, !a.Settings.Version.Sequential())
-}
-
-// transfers are what a warm call of a model moves over the bus besides
+// trafficOf is what a warm call of an analysed model moves over the bus besides
 // parameters, measured or predicted.
-func (f *ModelFile) transfers() (instructions, input, output int64) {
-	input, output = f.Analysis.InputBytes, f.Analysis.OutputBytes
-	if f.Facts != nil && f.Facts.InputBytes != nil && f.Facts.OutputBytes != nil {
-		input, output = *f.Facts.InputBytes, *f.Facts.OutputBytes
+func trafficOf(a *compile.Model, facts *compile.ModelFacts) cost.Traffic {
+	t := timing.Traffic(a)
+	if facts == nil {
+		return t
 	}
-	return instructionBytes(f.Analysis, f.Facts), input, output
+	if facts.InstructionBytes != nil {
+		t.Instructions = *facts.InstructionBytes
+	}
+	if facts.InputBytes != nil && facts.OutputBytes != nil {
+		t.Input, t.Output = *facts.InputBytes, *facts.OutputBytes
+	}
+	return t
 }
 
-// cost sets what a call of the model costs. Times were measured with the
+// loadBytesOf are the instruction bytes of a load, measured or predicted.
+func loadBytesOf(facts *compile.ModelFacts) float64 {
+	if facts != nil && facts.LoadInstructionBytes != nil {
+		return float64(*facts.LoadInstructionBytes)
+	}
+	return cost.LoadInstructionBytes
+}
+
+// traffic is what a warm call moves over the bus besides parameters, measured or predicted.
+func (f *ModelFile) traffic() cost.Traffic {
+	if c := f.Compiled; c != nil {
+		return c.Traffic
+	}
+	return trafficOf(f.Analysis, f.Facts)
+}
+
+// cost sets how long calls of the model take. Times were measured with the
 // version, and so the split, of measured.
 func (m *resolving) cost() {
-	if m.model().SteadyMS == nil {
-		instructions, input, output := m.file.transfers()
-		m.call = cost.Modelled(m.plan.Devices[0].Link, instructions, input, output)
-		m.setLoad()
-		return
-	}
-	// The split of the model compiled alone, by the version that its times are of.
-	input := compile.Input{Model: m.measured, Reserve: m.reserve}
-	alone := m.known.Predict(m.measured.Settings.Version, []compile.Input{input}).Models[0].Split
-	m.file.stalledAlone = alone.StreamedBroadcast
-	if !m.calibrate(alone.Cached, alone.Streamed) {
-		return
-	}
-	// Another version sends other instructions with every call.
-	more := instructionBytes(m.file.Analysis, m.file.Facts) - instructionBytes(m.measured, m.facts)
-	m.call.FixedMS = max(0, m.call.FixedMS+float64(more)/m.call.BytesPerMS)
-	if !m.call.Measured {
-		// Where the rate was measured it was so with the usual instructions of a load.
-		m.setLoad()
-	}
-}
-
-// setLoad takes the instructions of a load from what is known.
-func (m *resolving) setLoad() {
-	if facts := m.file.Facts; facts != nil && facts.LoadInstructionBytes != nil {
-		m.call.LoadBytes = float64(*facts.LoadInstructionBytes)
-	}
-}
-
-// calibrate sets the cost of a model by its measured times; the bytes are its
-// split when they were measured.
-func (m *resolving) calibrate(cached, streamed int64) bool {
-	model, cold := m.model(), 0.0 // not measured
-	if model.ColdMS != nil {
-		cold = *model.ColdMS
-	}
-	call, err := cost.Calibrated(m.plan.Devices[0].Link, *model.SteadyMS, cold, cached, streamed)
-	if err != nil {
-		key := "steady"
-		if e := (*cost.EvidenceError)(nil); errors.As(err, &e) {
-			key = e.Key
+	link, model := m.plan.Devices[0].Link, m.model()
+	m.file.Timing = timing.New(m.file.Analysis, link, m.file.traffic(), loadBytesOf(m.file.Facts))
+	if model.SteadyMS != nil {
+		// The split of the model compiled alone, by the version that its times are of.
+		input := compile.Input{Model: m.measured, Reserve: m.reserve}
+		alone := m.known.Predict(m.measured.Settings.Version, []compile.Input{input}).Models[0].Split
+		of := timing.New(m.measured, link, trafficOf(m.measured, m.facts), loadBytesOf(m.facts))
+		if err := m.file.Timing.Measure(m.timed(alone.Cached, alone.Streamed), of, &alone); err != nil {
+			m.contradiction(err)
+			return
 		}
-		m.problems = append(m.problems, m.at(key, err.Error(), ""))
-		return false
 	}
-	m.call = call
-	return true
+	m.call, m.stream = m.file.Timing.Cost(timing.Vary{})
+}
+
+// timed are the model's measured times; the bytes are its split when they were measured.
+func (m *resolving) timed(cached, streamed int64) cost.Timed {
+	t := cost.Timed{SteadyMS: *m.model().SteadyMS, Cached: cached, Streamed: streamed}
+	if cold := m.model().ColdMS; cold != nil {
+		t.ColdMS = *cold
+	}
+	return t
+}
+
+// contradiction says that measured times cannot be.
+func (m *resolving) contradiction(err error) {
+	key := "steady"
+	if e := (*cost.EvidenceError)(nil); errors.As(err, &e) {
+		key = e.Key
+	}
+	m.problems = append(m.problems, m.at(key, err.Error(), ""))
 }
 
 // findShared lists the pairs of models with layers in common.

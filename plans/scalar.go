@@ -312,6 +312,21 @@ func (v *sizeValue) UnmarshalTOML(raw any) error {
 	return nil
 }
 
+// runtimeValue names the libedgetpu that clocks a USB device.
+type runtimeValue string
+
+func (v *runtimeValue) UnmarshalTOML(raw any) error {
+	s, err := stringOf(raw, "std")
+	if err != nil {
+		return err
+	}
+	if s != "std" && s != "max" {
+		return hinted{fmt.Sprintf("unknown runtime %s", quote(s)), "known: std, as libedgetpu1-std, which computes half as fast, and max"}
+	}
+	*v = runtimeValue(s)
+	return nil
+}
+
 // linkValue is a link by name, or { mb_per_s, overhead }.
 type linkValue cost.Link
 

@@ -16,9 +16,9 @@ import (
 type Seen struct {
 	Built []BuiltAs
 	Rate  *Seeing // of the device's link, in MB/s
-	// Slopes say what streaming convolutions takes, in times of sending them,
-	// by the index of the model.
-	Slopes map[int]Seeing
+	// Streaming says how long it takes, in times of what is predicted, by the
+	// index of the model.
+	Streaming map[int]Seeing
 }
 
 // BuiltAs are models (indexes, in command-line order) that were compiled
@@ -83,8 +83,8 @@ func (r *Resolved) settle(f *planner.Finding, seen *Seen) (Settlement, error) {
 		if seen.Rate != nil {
 			s.measured(*seen.Rate)
 		}
-	case changesSlope:
-		if all, known := spread(models, seen.Slopes); known {
+	case changesStreaming:
+		if all, known := spread(models, seen.Streaming); known {
 			s.measured(all)
 		}
 	case changesSplits:
@@ -114,7 +114,8 @@ const (
 	changesNothing = iota
 	changesSplits
 	changesLink
-	changesSlope
+	changesStreaming
+	changesPasses
 )
 
 // affected are the models (indexes) that an assumption is about, and what of them it changes.
@@ -125,10 +126,13 @@ func (r *Resolved) affected(p *planner.Problem) (models []int, what int) {
 		switch {
 		case a.Reserved != b.Reserved, !sameParts, r.Problem.Version != p.Version:
 			what = changesSplits
-		case a.Call.StallSlope != b.Call.StallSlope:
-			what = changesSlope
 		case a.Call.BytesPerMS != b.Call.BytesPerMS:
 			what = changesLink
+		case !slices.Equal(a.StreamMS, b.StreamMS):
+			what = changesStreaming
+			if x := r.Files[i].Timing; x != nil && x.InPasses() {
+				what = changesPasses // more of them is not as many times as long
+			}
 		default:
 			continue
 		}

@@ -135,6 +135,9 @@ func compareEvidence(old, now *Evidence) []string {
 		all := map[string]string{}
 		for _, d := range e.Devices {
 			all[d.Name] = fmt.Sprintf("%s with %s MB/s and %s ms", quote(d.Link), d.MBPerS.text(), d.OverheadMS.text())
+			if d.Runtime != "" {
+				all[d.Name] += ", runtime " + d.Runtime
+			}
 		}
 		return all
 	}

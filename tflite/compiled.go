@@ -216,6 +216,15 @@ func (c *Compiled) WarmBytes() (n int64) {
 	return n
 }
 
+// WarmDMA is what a call moves when its cached parameters are on the chip, summed over the packages.
+func (c *Compiled) WarmDMA() DMA {
+	d := DMA{Hinted: true}
+	for i := range c.Packages {
+		d = d.plus(c.Packages[i].Main().DMA)
+	}
+	return d
+}
+
 // ColdBytes is the sum over the packages.
 func (c *Compiled) ColdBytes() (n int64) {
 	for i := range c.Packages {

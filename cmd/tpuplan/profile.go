@@ -226,15 +226,17 @@ func (r *profiling) measurer(ctx context.Context, u *ui, plan *plans.Plan, s *su
 	if err != nil {
 		return nil, nil, interrupted(ctx, err)
 	}
-	x := &simulator.Simulator{Dir: s.dir, Calls: map[string]cost.Call{}, Convolutions: map[string]int64{}, NoisePercent: simulatedNoise, Seed: r.series.Seed}
-	broadcast := map[string]int64{}
+	x := &simulator.Simulator{Dir: s.dir, Calls: map[string]cost.Call{}, StreamMS: map[string]float64{}, NoisePercent: simulatedNoise, Seed: r.series.Seed}
+	index := map[string]int{}
 	for i := range resolved.Problem.Models {
 		m := &resolved.Problem.Models[i]
-		x.Calls[m.Name], broadcast[m.Name] = m.Call, m.Load.Broadcast()
+		x.Calls[m.Name], index[m.Name] = m.Call, i
 	}
 	for _, list := range [][]profile.Subject{s.alone, s.squeezed} {
-		for _, subject := range list { // as many as can be convolutions
-			x.Convolutions[subject.SHA256] = min(subject.StreamedBytes, broadcast[subject.Model])
+		for _, subject := range list {
+			if i, known := index[subject.Model]; known {
+				x.StreamMS[subject.SHA256] = resolved.StreamMS(i, subject.StreamedBytes)
+			}
 		}
 	}
 	return x, func() {}, nil

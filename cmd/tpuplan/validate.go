@@ -270,7 +270,7 @@ func (r *trial) experiment(u *ui, v *view.Validation, lock *plans.Lock) (*valida
 	e := &validation.Experiment{Passes: r.passes, Seed: r.seed, Device: r.device, DeadlineMS: r.deadlineMS, Tolerance: r.tolerance}
 	for i := range v.Resolved.Problem.Models {
 		m := &v.Resolved.Problem.Models[i]
-		e.Models = append(e.Models, validation.Model{Name: m.Name, Call: m.Call})
+		e.Models = append(e.Models, validation.Model{Name: m.Name, Call: v.Resolved.WithoutModelled(i)})
 	}
 	v.Missing = map[string][]string{}
 	for i := range v.Arrangements {
@@ -346,10 +346,8 @@ func (r *trial) arrangement(resolved *plans.Resolved, a *plans.Arrangement) (x *
 		}
 		planned := a.Answer.Models[i].Split
 		x.Planned = append(x.Planned, validation.Split{Cached: planned.Cached, Streamed: planned.Streamed})
-		// Of another split than the predicted one the same share is taken for convolutions.
-		if planned.Streamed > 0 {
-			files[i].Convolutions = int64(float64(files[i].Split.Streamed) * float64(planned.StreamedBroadcast) / float64(planned.Streamed))
-		}
+		streaming := r.streaming(resolved, i, &planned, files[i].Split.Streamed)
+		files[i].StreamMS = &streaming
 	}
 	if len(missing) == 0 {
 		x.Files = files
@@ -357,6 +355,15 @@ func (r *trial) arrangement(resolved *plans.Resolved, a *plans.Arrangement) (x *
 		x.Planned = nil
 	}
 	return x, missing, nil
+}
+
+// streaming is what the bytes that a file streams add to a warm call: as its
+// arrangement is predicted if they are those, else as any split with so many.
+func (r *trial) streaming(resolved *plans.Resolved, i int, planned *compile.Split, streamed int64) float64 {
+	if planned.Streamed == streamed {
+		return resolved.Problem.Models[i].StreamingMS(planned)
+	}
+	return resolved.StreamMS(i, streamed)
 }
 
 // promised takes the splits that a lock predicts.
@@ -439,13 +446,16 @@ func (r *trial) measurer(ctx context.Context, u *ui, v *view.Validation, e *vali
 	if r.means != nil {
 		return r.means.open(ctx, u, v.Resolved.Plan.Dir)
 	}
-	s := &simulator.Simulator{Dir: v.Resolved.Plan.Dir, Calls: map[string]cost.Call{}, Convolutions: map[string]int64{}, NoisePercent: simulatedNoise, Seed: r.seed}
-	for _, m := range e.Models {
+	s := &simulator.Simulator{Dir: v.Resolved.Plan.Dir, Calls: map[string]cost.Call{}, StreamMS: map[string]float64{}, NoisePercent: simulatedNoise, Seed: r.seed}
+	for i := range v.Resolved.Problem.Models {
+		m := &v.Resolved.Problem.Models[i]
 		s.Calls[m.Name] = m.Call
 	}
 	for _, a := range e.Arrangements {
 		for _, f := range a.Files {
-			s.Convolutions[f.SHA256] = f.Convolutions
+			if f.StreamMS != nil {
+				s.StreamMS[f.SHA256] = *f.StreamMS
+			}
 		}
 	}
 	return s, func() {}, nil
@@ -463,7 +473,7 @@ func (r *trial) settle(ctx context.Context, u *ui, v *view.Validation, e *valida
 	if err != nil {
 		return fmt.Errorf("%s: how firm the plan is: %w", r.plan, err)
 	}
-	seen := &plans.Seen{Slopes: map[int]plans.Seeing{}}
+	seen := &plans.Seen{Streaming: map[int]plans.Seeing{}}
 	for k := range e.Arrangements {
 		a := &e.Arrangements[k]
 		if a.Files == nil || a.Same != "" {
@@ -489,8 +499,8 @@ func (r *trial) settle(ctx context.Context, u *ui, v *view.Validation, e *valida
 	}
 	for _, s := range v.Result.Slopes {
 		for i := range problem.Models {
-			if problem.Models[i].Name == s.Model && s.Convolutions {
-				seen.Slopes[i] = seeing(s.Times, s.CI, 1)
+			if problem.Models[i].Name == s.Model && s.Predicted > 0 {
+				seen.Streaming[i] = seeing(s.Times/s.Predicted, s.CI, 1/s.Predicted)
 			}
 		}
 	}

@@ -35,7 +35,7 @@ func (w *workload) add(t interface{ Fatal(...any) }, group int, token uint64, pa
 		main := replay.Executable{Role: replay.ExecutionOnly, Token: token}
 		load := replay.Executable{Role: replay.ParameterCaching, Token: token, Bytes: cached / int64(packages)}
 		if p == 0 {
-			main.Bytes, main.MS = streamed, call.Steady(streamed)
+			main.Bytes, main.MS = streamed, call.Steady(float64(streamed)/call.BytesPerMS)
 			load.Bytes += cached%int64(packages) + int64(call.LoadBytes)
 			load.MS = call.Load(cached)
 		}
@@ -95,7 +95,7 @@ func (w *workload) check(t interface{ Errorf(string, ...any) }, r *replay.Replay
 		n := float64(s.Calls)
 		equal(t, fmt.Sprintf("loads of m%d", m), float64(s.Loads), miss*n)
 		equal(t, fmt.Sprintf("hits of m%d", m), float64(s.Hits), n-miss*n)
-		expected := w.call[m].Expected(w.cached[m], w.streamed[m], miss)
+		expected := w.call[m].Expected(w.cached[m], float64(w.streamed[m])/w.call[m].BytesPerMS, miss)
 		equal(t, fmt.Sprintf("mean ms of m%d", m), s.Service.Mean(), expected)
 		equal(t, fmt.Sprintf("bytes of m%d", m), float64(s.Bytes), n*float64(w.streamed[m])+miss*n*float64(w.cached[m]+10240))
 		sum += n * expected
@@ -296,7 +296,7 @@ func TestIndependentCallsWithinThreeStandardErrors(t *testing.T) {
 			}
 			se := math.Sqrt(miss * (1 - miss) / n)
 			near(t, fmt.Sprintf("seed %d: misses of m%d", seed, m), float64(s.Loads)/n, miss, 3*se)
-			expected := w.call[m].Expected(w.cached[m], w.streamed[m], miss)
+			expected := w.call[m].Expected(w.cached[m], float64(w.streamed[m])/w.call[m].BytesPerMS, miss)
 			near(t, fmt.Sprintf("seed %d: mean ms of m%d", seed, m), s.Service.Mean(), expected, 3*se*load+1e-9)
 			// What the replay says of its own error is about that.
 			if half := 1.96 * se * load; w.cached[m] > 0 && !(s.ErrorKnown && s.ErrorMS > 0.7*half && s.ErrorMS < 1.4*half) {

@@ -64,7 +64,7 @@ func TestRunsWithinThreeStandardErrors(t *testing.T) {
 				se := math.Sqrt((x*(1-x) + miss*miss*spread) / (l * l * runs[m]))
 				what := fmt.Sprintf("runs of %d, geometric %v: misses of m%d", mean, geometric, m)
 				near(t, what, float64(s.Loads)/float64(s.Calls), miss, 3*se)
-				sum += shares[m] * w.call[m].Expected(w.cached[m], w.streamed[m], miss)
+				sum += shares[m] * w.call[m].Expected(w.cached[m], float64(w.streamed[m])/w.call[m].BytesPerMS, miss)
 				total += shares[m] * s.Service.Mean() // shares of calls scatter by themselves
 			}
 			if math.Abs(total/sum-1) > 0.02 {

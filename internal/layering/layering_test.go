@@ -20,7 +20,8 @@ const module = "github.com/tpuplan/tpuplan/"
 var layers = map[string][]string{
 	"tflite":                    {},
 	"compile/report":            {},
-	"compile":                   {"compile/report", "tflite"},
+	"compile":                   {"compile/report", "cost", "tflite"},
+	"compile/timing":            {"compile", "cost"},
 	"compile/emit":              {"compile"},
 	"compile/run":               {"compile", "compile/report", "internal/process", "tflite"},
 	"cost":                      {},
@@ -28,15 +29,15 @@ var layers = map[string][]string{
 	"planner":                   {"compile", "compile/report", "cost"},
 	"internal/columns":          {},
 	"internal/process":          {},
-	"plans":                     {"compile", "compile/emit", "compile/report", "cost", "cost/replay", "internal/columns", "planner", "tflite"},
+	"plans":                     {"compile", "compile/emit", "compile/report", "compile/timing", "cost", "cost/replay", "internal/columns", "planner", "tflite"},
 	"plans/schema":              {},
 	"profile":                   {},
 	"profile/device":            {"internal/process", "profile", "tflite"},
 	"profile/fit":               {"cost", "profile", "tflite"},
 	"profile/validation":        {"cost", "cost/replay", "profile", "tflite"},
 	"profile/simulator":         {"cost", "cost/replay", "profile", "profile/validation", "tflite"},
-	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "profile/simulator", "profile/validation", "tflite"},
-	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/validation", "tflite"},
+	"cmd/tpuplan":               {"compile", "compile/emit", "compile/report", "compile/run", "compile/timing", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/device", "profile/fit", "profile/remote", "profile/simulator", "profile/validation", "tflite"},
+	"cmd/tpuplan/internal/view": {"compile", "compile/report", "compile/run", "compile/timing", "cost", "cost/replay", "internal/columns", "planner", "plans", "profile", "profile/validation", "tflite"},
 	"profile/remote":            {"compile/emit", "internal/process", "profile", "profile/device", "tflite"},
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/timing"
+	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/tflite"
 	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
@@ -23,10 +25,11 @@ type Net struct {
 type Size struct {
 	Load     compile.Load
 	Reserved int // rows of every tile
-	Ops      int // on the device
-	Input    int64
-	Output   int64
+	model    *compile.Model
 }
+
+// Timing is how long calls of the net take on a link.
+func (s *Size) Timing(link cost.Link) *timing.Model { return timing.Shapes(s.model, link) }
 
 // newNet is a net that is analysed once, for all releases, and not kept.
 func newNet(name string, open func() (*tflite.File, error)) *Net {
@@ -48,7 +51,7 @@ func (n *Net) analyze() ([]Size, error) {
 	for _, v := range compile.Versions() {
 		m := compile.Analyze(src, compile.Settings{Version: v})
 		m.Load.Content = n.Name // a name is never given twice
-		list = append(list, Size{m.Load, m.Reserve.Rows, m.TPUOps, m.InputBytes, m.OutputBytes})
+		list = append(list, Size{m.Load, m.Reserve.Rows, m})
 	}
 	return list, nil
 }

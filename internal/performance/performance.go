@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/timing"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/internal/nets"
 	"github.com/tpuplan/tpuplan/planner"
@@ -116,10 +117,9 @@ func workload(rng *rand.Rand, list []*nets.Net, decades float64, v compile.Versi
 		}
 		rate := math.Pow(10, decades*rng.Float64())
 		total += rate
-		p.Models = append(p.Models, planner.Model{
-			Name: n.Name, Share: rate, Load: size.Load, Reserved: size.Reserved,
-			Call: cost.Modelled(link, cost.InstructionBytes(size.Ops, v == compile.V16_0), size.Input, size.Output),
-		})
+		m := planner.Model{Name: n.Name, Share: rate, Load: size.Load, Reserved: size.Reserved}
+		m.Call, m.StreamMS = size.Timing(link).Cost(timing.Vary{})
+		p.Models = append(p.Models, m)
 	}
 	for i := range p.Models {
 		p.Models[i].Share /= total

@@ -29,9 +29,9 @@ const Device = "simulated"
 type Simulator struct {
 	Dir   string               // the folder of the runs; "" is the current one
 	Calls map[string]cost.Call // what a call costs, by the names of models in runs
-	// Convolutions are the streamed bytes of convolutions, by the hash of a
-	// file; none is known to stream any otherwise.
-	Convolutions map[string]int64
+	// StreamMS is what streaming adds to a warm call, by the hash of a file; of others it is
+	// their bytes at the rate of the link.
+	StreamMS     map[string]float64
 	NoisePercent float64 // standard deviation of a call's time
 	Seed         uint64  // what the noise is drawn from
 }
@@ -57,6 +57,9 @@ func (s *Simulator) Measure(ctx context.Context, run *profile.Run, emit func(*pr
 		if !known {
 			return &profile.Failure{Code: profile.NotAvailable, Model: run.Models[i].Name, Text: "the simulator does not know what a call of it costs"}
 		}
+		if ms, known := s.StreamMS[file.SHA256]; known {
+			file.StreamMS = &ms
+		}
 		hash := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", run.Models[i].Name, run.Seed, i))
 		models[i] = model{file.Interpreter(), file, call, hex.EncodeToString(hash[:])}
 	}
@@ -74,7 +77,7 @@ func (s *Simulator) Measure(ctx context.Context, run *profile.Run, emit func(*pr
 			m := &models[step.Model]
 			loads = driver.Invoke(m.Interpreter, loads[:0])
 			cached, bytes := m.file.Loads(loads)
-			ms := m.call.Steady(m.file.Split.Streamed) + m.call.Stall(s.Convolutions[m.file.SHA256]) + m.call.Load(cached)
+			ms := m.call.Steady(m.file.Streaming(m.call.BytesPerMS)) + m.call.Load(cached)
 			ms *= max(0.01, 1+s.NoisePercent/100*draw.NormFloat64())
 			if step.Kind != "" && pass >= run.WarmUp {
 				bytes += m.file.WarmBytes

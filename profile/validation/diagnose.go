@@ -740,7 +740,6 @@ func (c *check) streams(states []*state) {
 
 // slope records what a streamed byte takes, in transfer times, and says so if it is not what was predicted.
 func (c *check) slope(low, high *state, bytes int64) float64 {
-	convolutions := high.file.Convolutions - low.file.Convolutions
 	transfer := float64(bytes) / low.rate
 	if r := c.result.Rate; r != nil && r.BytesPerMS > 0 {
 		transfer = float64(bytes) / r.BytesPerMS
@@ -750,10 +749,12 @@ func (c *check) slope(low, high *state, bytes int64) float64 {
 	for p := range min(len(low.warm), len(high.warm)) {
 		passes = append(passes, (high.warm[p]-low.warm[p])/transfer)
 	}
-	x := Slope{Model: low.name, Times: times, Bytes: bytes, CI: interval(passes), Convolutions: convolutions*2 > bytes}
+	predicted := (high.file.Streaming(low.rate) - low.file.Streaming(low.rate)) / transfer
+	if low.file.StreamMS == nil && high.file.StreamMS == nil {
+		predicted = 1 // at whatever rate the link has
+	}
+	x := Slope{Model: low.name, Times: times, Predicted: predicted, Bytes: bytes, CI: interval(passes)}
 	c.result.Slopes = append(c.result.Slopes, x)
-	call := &c.Models[low.model].Call
-	predicted := 1 + call.StallSlope*float64(convolutions)/float64(bytes)
 	if math.Abs(times-predicted)*transfer > low.noise+high.noise && math.Abs(times-predicted) > sameShare*predicted {
 		c.found(Finding{
 			Kind: SlowStreaming, Model: low.name, Arrangements: []string{low.in.Name, high.in.Name},

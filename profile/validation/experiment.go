@@ -27,9 +27,9 @@ type File struct {
 	Split                Split
 	WarmBytes, ColdBytes int64 // of a call, in both directions
 	Tokens               []uint64
-	// Convolutions are the streamed bytes of convolutions, whose streaming may
-	// make compute wait. A file does not tell them from others: the planner does.
-	Convolutions int64
+	// StreamMS is what streaming adds to a warm call, as it is predicted: a file does not
+	// tell what hides it. Nil: its bytes at the rate of the link.
+	StreamMS *float64
 
 	packages []replay.Package
 	caching  []int64 // parameter bytes that each package caches
@@ -38,6 +38,14 @@ type File struct {
 
 var roles = map[tflite.ExecutableType]replay.Role{
 	tflite.StandAlone: replay.StandAlone, tflite.ParameterCaching: replay.ParameterCaching, tflite.ExecutionOnly: replay.ExecutionOnly,
+}
+
+// Streaming is what it adds to a warm call, in ms.
+func (f *File) Streaming(bytesPerMS float64) float64 {
+	if f.StreamMS != nil {
+		return *f.StreamMS
+	}
+	return float64(f.Split.Streamed) / bytesPerMS
 }
 
 // NewFile takes what matters from a compiled file.
@@ -183,7 +191,7 @@ func (e *Experiment) foresee(a *Arrangement) []foreseen {
 	list := make([]foreseen, 0, len(e.Models)+len(e.Sequence))
 	for _, m := range e.calls() {
 		file, call := a.Files[m], &e.Models[m].Call
-		x := foreseen{model: m, bytes: file.WarmBytes, warmMS: call.Steady(file.Split.Streamed) + call.Stall(file.Convolutions)}
+		x := foreseen{model: m, bytes: file.WarmBytes, warmMS: call.Steady(file.Streaming(call.BytesPerMS))}
 		loads = driver.Invoke(interpreters[m], loads[:0])
 		var cached int64
 		cached, x.sent = file.Loads(loads)

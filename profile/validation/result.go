@@ -117,8 +117,8 @@ type Slope struct {
 	Times float64
 	CI    *Interval
 	Bytes int64 // by which the streamed parts differ
-	// Convolutions: it is about bytes of convolutions.
-	Convolutions bool
+	// Predicted is what it was predicted to take: less than 1 where compute hides some, more in a net that runs in passes.
+	Predicted float64
 }
 
 // Kind is what a finding is about.
