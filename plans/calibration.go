@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -223,11 +224,12 @@ func (r *Resolved) calibrate(models []*resolving) {
 // calibrated times a model by what timed calls of it taught.
 func (m *resolving) calibrated(c *Calibrated, known *cost.CalibratedModel, v compile.Version) {
 	// What was timed is taken to be compiled by the plan's release.
-	a, traffic := m.file.Analysis, m.file.traffic()
+	a, timedFile := m.file.Analysis, &known.Files[0]
 	program := cost.Program{Ops: a.TPUOps, Compiler16: !m.plan.Compiler.Version.Sequential(), Softmax: a.Timing.Softmax}
 	timed := program.InstructionBytes()
 	program.Compiler16 = !v.Sequential()
-	traffic.Instructions = max(0, known.Files[0].FixedBytes-traffic.Input-traffic.Output+program.InstructionBytes()-timed)
+	traffic := cost.Traffic{Output: min(cmp.Or(timedFile.OutputBytes, m.file.traffic().Output), timedFile.FixedBytes)}
+	traffic.Instructions = max(0, timedFile.FixedBytes-traffic.Output+program.InstructionBytes()-timed) // and the input
 	m.file.Timing = timing.New(a, m.plan.Devices[0].Link, traffic, loadBytesOf(m.file.Facts))
 	m.file.Timing.Calibrate(timing.Calibration{
 		ComputeMS: rangeOf(&known.Compute), Passes: passesOf(known), SlopeMS: known.Slope.Value, OverlapMS: c.Overlap.Value,

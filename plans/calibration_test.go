@@ -96,8 +96,9 @@ func TestCalibrationsOfAnyKind(t *testing.T) {
 			text[rapid.IntRange(0, len(text)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
 		}
 		if c, err := ParseCalibration("c.json", text); err == nil {
-			call := c.Call(nil, 1, 1)
-			if ms := call.Cold(1<<20, 1<<20); !(ms >= 0 && ms < 1e12) {
+			link := c.On(cost.Links()[0])
+			call := cost.Modelled(link, cost.Traffic{Instructions: 1, Output: 1})
+			if ms := call.Cold(1<<20, float64(1<<20)/call.BytesPerMS); !(ms >= 0 && ms < 1e12) {
 				t.Fatalf("a call of %v ms", ms)
 			}
 		}
@@ -124,9 +125,9 @@ func TestCalibrationFindsModels(t *testing.T) {
 	}
 }
 
-// What a calibrated model costs, by hand: 2.5 ms of compute, 8,000 bytes besides
-// parameters at 385,000.5 a ms, and 3e-6 ms for every streamed byte of a convolution, which
-// is 1.1550015 times its transfer.
+// What a calibrated model costs, by hand: 2.5 ms of compute, the host's part of which 0.15 ms
+// are taken to be, and 8,000 bytes besides parameters at 385,000.5 a ms. Streaming a part takes its transfer as far as
+// that lasts longer than its op computes, and 3e-6 ms for every byte.
 func TestResolveCalibrated(t *testing.T) {
 	net := tflitetest.MobileNetV1(0.25, 128, 10)
 	plan := `
@@ -158,14 +159,26 @@ rate = "1/s"
 		t.Fatal(err)
 	}
 	call := r.Problem.Models[0].Call
-	if want := 2.5 + 8000/385000.5; math.Abs(call.FixedMS-want) > 1e-12 || !call.ComputeIncluded || math.Abs(call.StallSlope-1.1550015) > 1e-9 || call.BytesPerMS != 385000.5 {
+	if want := 2.5 + 8000/385000.5; math.Abs(call.FixedMS-want) > 1e-12 || !call.ComputeIncluded || call.BytesPerMS != 385000.5 {
 		t.Errorf("%+v: want %v ms fixed", call, want)
+	}
+	all := 0.0
+	for _, op := range r.Files[0].Analysis.Ops {
+		all += op.Work.MS()
+	}
+	for k, part := range r.Problem.Models[0].Load.Parts {
+		op := &r.Files[0].Analysis.Ops[part.Op]
+		computes := op.Work.MS() * (2.5 - 0.15) / all * float64(part.Bytes) / float64(op.Bytes)
+		want := math.Max(0, float64(part.Bytes)/385000.5-computes) + 3e-6*float64(part.Bytes)
+		if got := r.Problem.Models[0].StreamMS[k]; math.Abs(got-want) > 1e-12 {
+			t.Errorf("part %d takes %v ms, want %v", k, got, want)
+		}
 	}
 	want := TimeSources{Compute: "imported", Rate: "measured", Overhead: "modelled", Overlap: "modelled", Slope: "simulated"}
 	if got := r.Sources(0); got != want || r.Source(0) != "simulated" {
 		t.Errorf("sources %+v, in a word %s", got, r.Source(0))
 	}
-	if len(r.Assumptions(together(r))) > 0 || r.linkAssumption() != nil || !r.slopeKnown(0) {
+	if len(r.Assumptions(together(r))) > 0 || r.linkAssumption() != nil || !r.streamingKnown(0) {
 		t.Error("what was timed is taken for an assumption")
 	}
 	// Another file of that name: what was timed is not of it.
@@ -173,7 +186,7 @@ rate = "1/s"
 	if r, err = resolve(c); err != nil {
 		t.Fatal(err)
 	}
-	if r.Problem.Models[0].Call.ComputeIncluded || r.Source(0) != "modelled" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0].Error(), "a file with 3 bytes of parameters was timed under this name") {
+	if r.Files[0].Timing.Known() || r.Source(0) != "modelled" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0].Error(), "a file with 3 bytes of parameters was timed under this name") {
 		t.Errorf("%+v, warnings %v", r.Problem.Models[0].Call, r.Warnings)
 	}
 	if r.linkAssumption() != nil {

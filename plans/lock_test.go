@@ -51,9 +51,15 @@ func answer(r *Resolved, grouping [][]int) *planner.Plan {
 			i := group[k]
 			m := &p.Models[i]
 			miss := process.Miss(i, foreign)
+			streaming := float64(m.Load.Streamed) / m.Call.BytesPerMS
+			for part, cached := range split.InCache {
+				if !cached {
+					streaming += m.StreamMS[part]
+				}
+			}
 			plan.Models[i] = planner.Outcome{
-				Split: split, Miss: miss, SteadyMS: m.Call.Steady(split.Streamed), ColdMS: m.Call.Cold(split.Cached, split.Streamed),
-				ExpectedMS: m.Call.Expected(split.Cached, split.Streamed, miss),
+				Split: split, Miss: miss, SteadyMS: m.Call.Steady(streaming), ColdMS: m.Call.Cold(split.Cached, streaming),
+				ExpectedMS: m.Call.Expected(split.Cached, streaming, miss),
 			}
 			plan.Value += m.Share * plan.Models[i].ExpectedMS
 			g.Rows += split.Rows

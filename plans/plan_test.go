@@ -66,7 +66,7 @@ any = "thing"
 			Version: compile.V15_0, Flags: []string{"-a", "-m", "12", "-t", "300", "-s"}, AllRegions: true, MinRuntime: 12,
 			OutDir: "out", Command: []string{"nice", "edgetpu_compiler"},
 		},
-		Devices: []Device{{Name: "tpu0", Link: cost.Link{Name: "custom", BytesPerMS: 320e3, OverheadMS: 0.25}}},
+		Devices: []Device{{Name: "tpu0", Link: cost.CustomLink(320e3, 0.25)}},
 		Models: []Model{
 			{
 				Name: "Größe & Form", File: "models/a.tflite", Calls: 0.5, CallsText: "30/min", Group: "vision",
@@ -195,7 +195,7 @@ func TestProblems(t *testing.T) {
 		{"weight infinite", weight(`weight = inf`), []string{"7:10: weight: it has to be a positive, finite number"}},
 		{"weight not a number", weight(`weight = nan`), []string{"7:10: weight: it has to be a positive, finite number"}},
 		{"weight string", weight(`weight = "3"`), []string{"7:10: weight: a string, want a number (write 2.5 without quotes)"}},
-		{"link", edit(`"usb3"`, `"usb4"`), []string{`3:8: link: unknown link "usb4" (known: usb2, usb3-rpi4, pcie, usb3; or { mb_per_s = 320, overhead = "0.4ms" })`}},
+		{"link", edit(`"usb3"`, `"usb4"`), []string{`3:8: link: unknown link "usb4" (known: usb2, pcie-gen1, usb3-rpi4, usb3-rpi5, pcie, usb3; or { mb_per_s = 320, overhead = "0.4ms" })`}},
 		{"link number", edit(`"usb3"`, `320`), []string{`3:8: link: the number 320, want a link's name or a table (write "usb3" or { mb_per_s = 320, overhead = "0.4ms" })`}},
 		{"link table", edit(`link = "usb3"`, "link = { mbps = 3,\toverhead = 0.4 }"), []string{
 			`3:1: link has no key "mb_per_s"`, `3:10: unknown key "mbps" (did you mean "mb_per_s"?)`,

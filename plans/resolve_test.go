@@ -142,7 +142,7 @@ func TestResolveEvidence(t *testing.T) {
 	if !bird.Call.ComputeIncluded || math.Abs(bird.Call.FixedMS-10.33) > 1e-9 {
 		t.Errorf("bird's fixed part is %+v, want 10.33 ms with compute", bird.Call)
 	}
-	if plant.Call.ComputeIncluded || plant.Call.BytesPerMS != 34e3 {
+	if r.Sources(0).Compute != Measured || r.Sources(1).Compute != Modelled || plant.Call.Measured || plant.Call.BytesPerMS != 34e3 {
 		t.Errorf("plant, which nobody measured: %+v", plant.Call)
 	}
 	if math.Abs(bird.Share-10.0/11) > 1e-15 || math.Abs(plant.Share-1.0/11) > 1e-15 {
@@ -153,7 +153,7 @@ func TestResolveEvidence(t *testing.T) {
 	}
 
 	// Another version: available does not hold for it, the measured time does
-	// but for the instructions, 4 KB more per op.
+	// but for the instructions: half a KB more per op, 5 KB, and 100 for the softmax.
 	v := compile.V16_0
 	other, err := resolveText(t, string(text), files, Options{Version: &v})
 	if err != nil {
@@ -166,7 +166,7 @@ func TestResolveEvidence(t *testing.T) {
 		t.Errorf("version %v, problem for %v, want 16.0", other.Version, other.Problem.Version)
 	}
 	ops := float64(other.Files[0].Analysis.TPUOps)
-	if want := 10.33 + ops*4096/bird.Call.BytesPerMS; math.Abs(other.Problem.Models[0].Call.FixedMS-want) > 1e-6 {
+	if want := 10.33 + (ops*512+105*1024)/bird.Call.BytesPerMS; math.Abs(other.Problem.Models[0].Call.FixedMS-want) > 1e-6 {
 		t.Errorf("bird's fixed part in 16.0 is %v, want %v", other.Problem.Models[0].Call.FixedMS, want)
 	}
 	if !strings.Contains(Problems(other.Warnings).Error(), `plan.toml:16:13: model "bird": available was printed by compiler 1.0 and is not used for 16.0`) {
@@ -202,10 +202,15 @@ func TestResolvePins(t *testing.T) {
 	if diff := cmp.Diff([]string{"other", "compiler"}, r.Command); diff != "" {
 		t.Error(diff)
 	}
-	// The modelled part of a call is 2 KB of instructions per op, 32 bytes in and 4 out.
+	// The fixed part of a call is 0.2 ms of the host, 2 KB of instructions per op, 32 bytes in, 4 out at
+	// 5 ms a MB, and what the ops compute.
 	m := r.Problem.Models[0]
-	if want := (float64(2048*r.Files[0].Analysis.TPUOps) + 32 + 4) / 275e3; math.Abs(m.Call.FixedMS-want) > 1e-12 || m.Call.ComputeIncluded {
-		t.Errorf("call %+v, want a fixed part of %v ms without compute", m.Call, want)
+	want0 := 0.2 + float64(2048*r.Files[0].Analysis.TPUOps+32)/300e3 + 4*5e-6
+	for _, op := range r.Files[0].Analysis.Ops {
+		want0 += op.Work.MS()
+	}
+	if math.Abs(m.Call.FixedMS-want0) > 1e-12 || !m.Call.ComputeIncluded {
+		t.Errorf("call %+v, want a fixed part of %v ms", m.Call, want0)
 	}
 }
 

@@ -207,6 +207,17 @@ func (x *timed) with(v Vary) []cost.Op {
 	return ops
 }
 
+// once is what streaming added to the measured time where it is sent once.
+func (x *timed) once(v Vary, factor float64) float64 {
+	ms := 0.0
+	for _, o := range x.ops {
+		if o.Passes == 1 {
+			ms += cost.StreamMS(o.Streamed, 1, factor*o.MS, x.of.link.BytesPerMS*v.Rate)
+		}
+	}
+	return ms
+}
+
 // solve is the factor of compute, and what the host takes, that give the measured time.
 func (x *timed) solve(v Vary) (factor, host float64) {
 	ops, rate := x.with(v), x.of.link.BytesPerMS*v.Rate
@@ -310,6 +321,9 @@ func (m *Model) Cost(v Vary) (cost.Call, []float64) {
 	link.Call = cost.Exactly(host)
 	call := cost.Modelled(link, m.traffic).Computing(factor * m.compute())
 	call.LoadBytes, call.OverlapMS, call.Measured = m.loadBytes, m.overlap, m.rated
+	if m.timed != nil { // alone it takes what was measured, however much is hidden
+		call.FixedMS = max(0, call.FixedMS+float64((1-v.Stream)*m.timed.once(v, factor)))
+	}
 	stream := make([]float64, len(m.model.Load.Parts))
 	for i := range m.model.Load.Parts {
 		part := &m.model.Load.Parts[i]

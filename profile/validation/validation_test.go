@@ -321,8 +321,11 @@ func TestFindings(t *testing.T) {
 			name:  "slow streaming as predicted",
 			world: func(w *world) { w.stream = 4 },
 			change: func(_ *testing.T, e *validation.Experiment) {
-				e.Models[2].Call.StallSlope = 3
-				e.Arrangements[2].Files[2].Convolutions = 1_000_000
+				for _, a := range e.Arrangements {
+					f := a.Files[2]
+					streaming := 4 * float64(f.Split.Streamed) / e.Models[2].Call.BytesPerMS
+					f.StreamMS = &streaming
+				}
 			},
 			passes: true,
 		},
