@@ -116,20 +116,20 @@ func Factor(ops []Op, ms, bytesPerMS float64) float64 {
 		return 0
 	}
 	for _, k := range knees {
-		if next := OpsMS(ops, k, bytesPerMS); next >= ms {
+		next := OpsMS(ops, k, bytesPerMS)
+		if next >= ms {
 			return low + float64((k-low)*((ms-at)/(next-at)))
-		} else if next > at {
-			low, at = k, next
 		}
+		low, at = k, max(at, next) // before the first knees nothing may grow
 	}
-	all := 0.0 // beyond the last knee everything computes
+	all := 0.0 // beyond the last knee everything computes, but what streams without computing
 	for _, o := range ops {
 		all += o.MS
 	}
 	if all == 0 {
 		return 0
 	}
-	return max(low, ms/all)
+	return low + (ms-at)/all
 }
 
 // Timed are times of a model that were measured with it compiled alone.
