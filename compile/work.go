@@ -112,7 +112,7 @@ const (
 	largeOutput  = 3_000_000 // bytes of output a call
 	largeSoftmax = 500       // classes
 	densePads    = 8         // multiplications and additions of constants that stand alone
-	denseJoins   = 30        // concatenations
+	denseJoins   = 30        // concatenations of what was concatenated before; an Inception has some
 )
 
 // timed are the ops of the nets that the constants of package cost come from.
@@ -159,7 +159,7 @@ func (g *graph) timing(m *Model, mapped []bool) Timing {
 			}
 		case tflite.Softmax:
 			t.Softmax = t.Softmax || out.Dim(1) >= largeSoftmax
-			if rows2D(out) > 1 && !g.output[op.Outputs[0]] {
+			if rows2D(out) > 1 && g.inside(op, mapped) {
 				doubt(cost.Guess, name+" inside the net")
 			}
 		case tflite.Logistic:
@@ -173,7 +173,9 @@ func (g *graph) timing(m *Model, mapped []bool) Timing {
 				}
 			}
 		case tflite.Concatenation:
-			joins++
+			if g.grows(op) {
+				joins++
+			}
 		case tflite.ResizeBilinear, tflite.ResizeNearestNeighbor, tflite.TransposeConv, tflite.LSTM, tflite.UnidirectionalSequenceLSTM, tflite.BatchMatMul:
 			doubt(cost.Guess, name)
 		default:
@@ -185,6 +187,10 @@ func (g *graph) timing(m *Model, mapped []bool) Timing {
 	if m.OutputBytes > largeOutput {
 		doubt(cost.Guess, fmt.Sprintf("%.1f MB of output", float64(m.OutputBytes)/1e6))
 		counts[names[len(names)-1]] = 0
+	}
+	if m.Subgraphs > 1 { // each is a request of its own, with what the host does for one
+		t.Reach = max(t.Reach, cost.Unfamiliar)
+		t.Because = append(t.Because, fmt.Sprintf("%d parts on the Edge TPU", m.Subgraphs))
 	}
 	if m.TPUOps > 0 && !multiplies {
 		t.Reach = max(t.Reach, cost.Unfamiliar)
@@ -198,9 +204,29 @@ func (g *graph) timing(m *Model, mapped []bool) Timing {
 	}
 	if alone >= densePads || joins >= denseJoins {
 		t.Reach = cost.LowerBound
-		t.Because = append(t.Because, fmt.Sprintf("%d CONCATENATION and %d operations with constants of their own, as in DenseNet", joins, alone))
+		t.Because = append(t.Because, fmt.Sprintf("%d CONCATENATION of concatenations and %d operations with constants of their own, as in DenseNet", joins, alone))
 	}
 	return t
+}
+
+// inside reports an op whose output other ops on the Edge TPU compute with.
+func (g *graph) inside(op *tflite.Op, mapped []bool) bool {
+	for _, r := range g.readers[op.Outputs[0]] {
+		if mapped[r] && g.Ops[r].Code != tflite.Reshape && g.Ops[r].Code != tflite.Quantize {
+			return true
+		}
+	}
+	return false
+}
+
+// grows reports a CONCATENATION that adds to another one's output, as those of a dense block do.
+func (g *graph) grows(op *tflite.Op) bool {
+	for _, t := range op.Inputs {
+		if t >= 0 && g.producer[t] >= 0 && g.Ops[g.producer[t]].Code == tflite.Concatenation {
+			return true
+		}
+	}
+	return false
 }
 
 // silu reports a LOGISTIC whose output is multiplied with its own input.
