@@ -230,7 +230,7 @@ func (m *resolving) calibrated(c *Calibrated, known *cost.CalibratedModel, v com
 	program.Compiler16 = !v.Sequential()
 	traffic := cost.Traffic{Output: min(cmp.Or(timedFile.OutputBytes, m.file.traffic().Output), timedFile.FixedBytes)}
 	traffic.Instructions = max(0, timedFile.FixedBytes-traffic.Output+program.InstructionBytes()-timed) // and the input
-	m.file.Timing = timing.New(a, m.plan.Devices[0].Link, traffic, loadBytesOf(m.file.Facts))
+	m.file.Timing = timing.New(a, m.plan.Devices[0].Link, traffic, timing.LoadBytes(m.file.Facts))
 	m.file.Timing.Calibrate(timing.Calibration{
 		ComputeMS: rangeOf(&known.Compute), Passes: passesOf(known), SlopeMS: known.Slope.Value, OverlapMS: c.Overlap.Value,
 	})

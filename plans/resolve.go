@@ -439,48 +439,24 @@ func room(rows int) string {
 	return report.FormatSize(int64(compile.PoolRows(rows)) * compile.RowBytes)
 }
 
-// trafficOf is what a warm call of an analysed model moves over the bus besides
-// parameters, measured or predicted.
-func trafficOf(a *compile.Model, facts *compile.ModelFacts) cost.Traffic {
-	t := timing.Traffic(a)
-	if facts == nil {
-		return t
-	}
-	if facts.InstructionBytes != nil {
-		t.Instructions = *facts.InstructionBytes
-	}
-	if facts.InputBytes != nil && facts.OutputBytes != nil {
-		t.Input, t.Output = *facts.InputBytes, *facts.OutputBytes
-	}
-	return t
-}
-
-// loadBytesOf are the instruction bytes of a load, measured or predicted.
-func loadBytesOf(facts *compile.ModelFacts) float64 {
-	if facts != nil && facts.LoadInstructionBytes != nil {
-		return float64(*facts.LoadInstructionBytes)
-	}
-	return cost.LoadInstructionBytes
-}
-
 // traffic is what a warm call moves over the bus besides parameters, measured or predicted.
 func (f *ModelFile) traffic() cost.Traffic {
 	if c := f.Compiled; c != nil {
 		return c.Traffic
 	}
-	return trafficOf(f.Analysis, f.Facts)
+	return timing.Traffic(f.Analysis, f.Facts)
 }
 
 // cost sets how long calls of the model take. Times were measured with the
 // version, and so the split, of measured.
 func (m *resolving) cost() {
 	link, model := m.plan.Devices[0].Link, m.model()
-	m.file.Timing = timing.New(m.file.Analysis, link, m.file.traffic(), loadBytesOf(m.file.Facts))
+	m.file.Timing = timing.New(m.file.Analysis, link, m.file.traffic(), timing.LoadBytes(m.file.Facts))
 	if model.SteadyMS != nil {
 		// The split of the model compiled alone, by the version that its times are of.
 		input := compile.Input{Model: m.measured, Reserve: m.reserve}
 		alone := m.known.Predict(m.measured.Settings.Version, []compile.Input{input}).Models[0].Split
-		of := timing.New(m.measured, link, trafficOf(m.measured, m.facts), loadBytesOf(m.facts))
+		of := timing.New(m.measured, link, timing.Traffic(m.measured, m.facts), timing.LoadBytes(m.facts))
 		if err := m.file.Timing.Measure(m.timed(alone.Cached, alone.Streamed), of, &alone); err != nil {
 			m.contradiction(err)
 			return

@@ -65,7 +65,7 @@ func New(m *compile.Model, link cost.Link, t cost.Traffic, loadBytes float64) *M
 	}
 	for i := range m.Ops {
 		if m.Ops[i].Mapped {
-			x.computes[i] = slow * m.Ops[i].Work.MS()
+			x.computes[i] = float64(slow * m.Ops[i].Work.MS())
 		}
 	}
 	for i := range m.Load.Parts {
@@ -81,13 +81,31 @@ func New(m *compile.Model, link cost.Link, t cost.Traffic, loadBytes float64) *M
 
 // Shapes times a model of which only its shapes are known.
 func Shapes(m *compile.Model, link cost.Link) *Model {
-	return New(m, link, Traffic(m), cost.LoadInstructionBytes)
+	return New(m, link, Traffic(m, nil), LoadBytes(nil))
 }
 
-// Traffic is what a warm call moves besides parameters, by the model alone.
-func Traffic(m *compile.Model) cost.Traffic {
+// Traffic is what a warm call moves besides parameters: as a compiled file has it, where facts tell, else by the model alone.
+func Traffic(m *compile.Model, facts *compile.ModelFacts) cost.Traffic {
 	program := cost.Program{Ops: m.TPUOps, Compiler16: !m.Settings.Version.Sequential(), Softmax: m.Timing.Softmax}
-	return cost.Traffic{Instructions: program.InstructionBytes(), Input: m.InputBytes, Output: m.OutputBytes}
+	t := cost.Traffic{Instructions: program.InstructionBytes(), Input: m.InputBytes, Output: m.OutputBytes}
+	if facts == nil {
+		return t
+	}
+	if facts.InstructionBytes != nil {
+		t.Instructions = *facts.InstructionBytes
+	}
+	if facts.InputBytes != nil && facts.OutputBytes != nil {
+		t.Input, t.Output = *facts.InputBytes, *facts.OutputBytes
+	}
+	return t
+}
+
+// LoadBytes are the instruction bytes of a load, as a compiled file has them or as usual.
+func LoadBytes(facts *compile.ModelFacts) float64 {
+	if facts != nil && facts.LoadInstructionBytes != nil {
+		return float64(*facts.LoadInstructionBytes)
+	}
+	return cost.LoadInstructionBytes
 }
 
 // With is the model with parameters of other sizes.
@@ -286,7 +304,7 @@ func (m *Model) Calibrate(c Calibration) {
 		return max(0, ms-m.link.Call.Value) / all
 	}
 	m.factor = cost.Range{Value: factor(c.ComputeMS.Value), Low: factor(c.ComputeMS.Low), High: factor(c.ComputeMS.High)}
-	host := max(0, c.ComputeMS.Value-m.factor.Value*all)
+	host := max(0, c.ComputeMS.Value-float64(m.factor.Value*all))
 	m.link.Call = cost.Exactly(host)
 	if c.Passes != nil {
 		m.passes = *c.Passes
@@ -319,10 +337,14 @@ func (m *Model) Cost(v Vary) (cost.Call, []float64) {
 	link := m.link
 	link.BytesPerMS *= v.Rate
 	link.Call = cost.Exactly(host)
-	call := cost.Modelled(link, m.traffic).Computing(factor * m.compute())
+	call := cost.Modelled(link, m.traffic).Computing(float64(factor * m.compute()))
 	call.LoadBytes, call.OverlapMS, call.Measured = m.loadBytes, m.overlap, m.rated
 	if m.timed != nil { // alone it takes what was measured, however much is hidden
-		call.FixedMS = max(0, call.FixedMS+float64((1-v.Stream)*m.timed.once(v, factor)))
+		if once := m.timed.once(v, factor); once > 0 {
+			// Streaming can have added no more than all that does not cross the link.
+			v.Stream = min(v.Stream, 1+max(0, call.FixedMS-m.traffic.MS(link))/once)
+			call.FixedMS = max(0, call.FixedMS+float64((1-v.Stream)*once))
+		}
 	}
 	stream := make([]float64, len(m.model.Load.Parts))
 	for i := range m.model.Load.Parts {
@@ -360,8 +382,8 @@ func (m *Model) Times(split *compile.Split) Times {
 	t := Times{
 		Host:     m.link.Call,
 		Transfer: float64(m.traffic.Instructions+m.traffic.Input) / m.link.BytesPerMS,
-		Output:   float64(m.traffic.Output) * m.link.OutputMSPerByte,
-		Compute:  cost.Exactly(factor * m.compute()),
+		Output:   float64(float64(m.traffic.Output) * m.link.OutputMSPerByte),
+		Compute:  cost.Exactly(float64(factor * m.compute())),
 		Stream:   cost.Exactly(m.constants(m.link.BytesPerMS) + m.streamed(split, stream)),
 		CPU:      m.link.CPUTime(m.model.Timing.CPU),
 	}
@@ -417,16 +439,44 @@ func (t *Times) measured(m *Model, split *compile.Split, little, much Vary) {
 		return call.FixedMS + m.constants(m.link.BytesPerMS) + m.streamed(split, stream)
 	}
 	fixed := t.Steady.Value - t.Stream.Value
-	t.Compute.Low, t.Compute.High = max(0, t.Compute.Value-repeats*fixed), t.Compute.Value+repeats*fixed
+	t.Compute.Low, t.Compute.High = max(0, t.Compute.Value-float64(repeats*fixed)), t.Compute.Value+float64(repeats*fixed)
 	if m.factor.High > m.factor.Low { // fitted, with an interval
 		all := m.compute()
-		t.Compute.Low, t.Compute.High = m.factor.Low*all, m.factor.High*all
+		t.Compute.Low, t.Compute.High = float64(m.factor.Low*all), float64(m.factor.High*all)
 	}
 	off := cost.Range{Value: 0, Low: t.Compute.Low - t.Compute.Value, High: t.Compute.High - t.Compute.Value}
 	ends := []float64{whole(little), whole(much), t.Steady.Value}
 	t.Steady.Low = max(0, min(ends[0], ends[1], ends[2])+off.Low)
 	t.Steady.High = max(ends[0], ends[1], ends[2]) + off.High
 	t.Host = cost.Exactly(t.Host.Value)
+}
+
+// OpTimes are those of one op of a call, in ms.
+type OpTimes struct {
+	Compute float64
+	Stream  float64 // what streaming all of its parameters adds
+}
+
+// Ops are the times of each op, whatever a split caches of it. Those of an op on the CPU are 0.
+func (m *Model) Ops() []OpTimes {
+	_, stream := m.Cost(Vary{})
+	factor, _ := m.at(Vary{}.filled(m))
+	list := make([]OpTimes, len(m.computes))
+	left := make([]int64, len(list)) // bytes that are never cached
+	for i, ms := range m.computes {
+		if o := &m.model.Ops[i]; o.Mapped {
+			list[i].Compute, left[i] = float64(factor*ms), o.Bytes
+		}
+	}
+	for i := range m.model.Load.Parts {
+		part := &m.model.Load.Parts[i]
+		list[part.Op].Stream += stream[i]
+		left[part.Op] -= part.Bytes
+	}
+	for i := range list {
+		list[i].Stream += float64(max(0, left[i])) / m.link.BytesPerMS
+	}
+	return list
 }
 
 // streamed is what the streamed parts of a split add; all of them at the link's
