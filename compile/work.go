@@ -202,9 +202,13 @@ func (g *graph) timing(m *Model, mapped []bool) Timing {
 		}
 		t.Because = append(t.Because, name)
 	}
-	if alone >= densePads || joins >= denseJoins {
+	if joins >= denseJoins {
 		t.Reach = cost.LowerBound
-		t.Because = append(t.Because, fmt.Sprintf("%d CONCATENATION of concatenations and %d operations with constants of their own, as in DenseNet", joins, alone))
+		t.Because = append(t.Because, fmt.Sprintf("%d CONCATENATION of concatenations, as in DenseNet", joins))
+	}
+	if alone >= densePads {
+		t.Reach = cost.LowerBound
+		t.Because = append(t.Because, fmt.Sprintf("%d operations with constants of their own, as in DenseNet", alone))
 	}
 	return t
 }

@@ -145,7 +145,8 @@ reads it and never writes it.
 
     [[device]]
     name = "usb"
-    link = "usb3"              # usb2, usb3, usb3-rpi4, pcie,
+    link = "usb3"              # usb2, usb3, usb3-rpi4, usb3-rpi5, pcie,
+                               # pcie-gen1,
                                # or { mb_per_s = 310, overhead = "0.4ms" }
     calibration = "usb.json"   # what tpuplan calibrate wrote about it
 
@@ -238,6 +239,16 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
   squeezed              of the same model compiled so that less is cached
   drift, throttling     the device got slower while it was measured; throttling
                         when it got warmer, too
+  HOST, SEND, COMPUTE,  parts of a predicted call: what the host does, sending
+  STREAM, RECEIVE       instructions and input, computing, what streaming takes
+                        longer than that, receiving output
+  4.1 ms (3.2..5.5)     predicted, and what it is expected within
+  familiar, unfamiliar  a net like those whose times were published, or only
+                        built of the same ops
+  guess, lower bound    a net with ops that nobody published times of, or of a
+                        kind that took longer than predicted
+  passes                a net whose activations do not fit is computed piece by
+                        piece, and is sent streamed bytes for each
   "+ compute"           the times leave out the computation itself and the
                         host's work, which no plan changes
   pool                  the device's memory for parameters: 16 tiles of 2048

@@ -123,6 +123,11 @@ func narrow(ts *testscript.TestScript, neg bool, args []string) {
 //	mobilenet OUT PERCENT SIZE         MobileNet v1 of that width
 //	dense OUT INPUTS UNITS             one fully connected layer without bias
 //	float OUT                          a float network
+//	tiny OUT                           a convolution 3x3 on 16x16x8 to 20 channels, fully connected to 10
+//	ssd OUT CLASSES                    SSD MobileNet v1, whose boxes are chosen on the CPU
+//	swish OUT                          a convolution, SiLU and a resize
+//	densenet OUT BLOCKS                blocks that normalise, convolve and join what they made to what they got
+//	crowded OUT                        convolutions whose activations do not fit, with parameters that do not either
 //	part OUT                           a convolution, then an op that no compiler maps, then another one
 //	stranger OUT                       only an op that no compiler maps
 //	compiled OUT [TOKEN CACHED STREAMED]  a file that went through the compiler
@@ -232,6 +237,28 @@ func model(b *tflitetest.Builder, kind string, n []int) ([]byte, error) {
 		return tflitetest.MobileNetV1(float64(n[0])/100, n[1], 1001), nil
 	case "dense":
 		return b.Input(1, n[0]).FCNoBias(n[1]).Bytes(), nil
+	case "tiny":
+		return b.Input(1, 16, 16, 8).Conv(20, 3, 3, 1, true).FC(10).Bytes(), nil
+	case "ssd":
+		return tflitetest.SSDMobileNetV1(n[0]), nil
+	case "swish":
+		start := b.Input(1, 32, 32, 8).Conv(16, 3, 3, 1, true).At()
+		return b.Logistic().Binary(tflite.Mul, start).ResizeBilinear(64, 64).Bytes(), nil
+	case "densenet":
+		b.Input(1, 28, 28, 32)
+		for range n[0] {
+			start := b.At()
+			channels := b.Shape()[3]
+			b.Binary(tflite.Mul, b.Constant(channels)).Binary(tflite.Add, b.Constant(channels))
+			b.Concat(3, start, b.Conv(32, 3, 3, 1, true).At())
+		}
+		return b.Bytes(), nil
+	case "crowded":
+		b.Input(1, 128, 128, 256)
+		for range 16 {
+			b.Conv(256, 3, 3, 1, true)
+		}
+		return b.Conv(64, 3, 3, 8, true).FC(10).Bytes(), nil
 	case "float":
 		in := b.Tensor(tflite.Tensor{Name: "in", Shape: []int{1, 4}, Type: tflite.Float32})
 		out := b.Tensor(tflite.Tensor{Name: "out", Shape: []int{1, 4}, Type: tflite.Float32})

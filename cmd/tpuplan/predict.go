@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/compile/timing"
+	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/plans"
 	"github.com/tpuplan/tpuplan/tflite"
 )
@@ -29,11 +32,19 @@ streamed in every call. Nothing is run, on any system.
 How many rows the compiler reserves is computed from the models. Where a log of
 the real compiler is at hand, --available takes the size that it printed and
 --reserved-rows the number itself. --facts also takes sizes and splits from real
-compiles; what they tell is shown as measured.`,
+compiles; what they tell is shown as measured.
+
+--link adds how long a warm and a cold call of each model takes with the split
+that is predicted, term by term, from the shapes of its ops. Nothing is
+measured, so that every time has an interval: wide, or open, for nets unlike
+those whose times were published, and the report says why. What stays on the
+CPU stands beside it.`,
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "available", Usage: "the `SIZE` that the compiler printed as available for this invocation, 6.91MiB"},
 			&cli.StringSliceFlag{Name: "facts", Usage: "go by what real compiles taught, as compile, log --learn and inspect --learn keep it in `FILE`; may be repeated"},
 			&cli.StringFlag{Name: "reserved-rows", Usage: "reserve `N` rows of every tile, -32 to 1400"},
+			&cli.StringFlag{Name: "link", Usage: "also say how long a call takes over the link `NAME`: " + orList(linkNames())},
+			&cli.StringFlag{Name: "runtime", Usage: "with --link, of a USB device: the clock of libedgetpu-`NAME`, max (default) or std, which is half of it"},
 			formatFlag("table", "json", "log"),
 		),
 		Action: func(c *cli.Context) error { return predict(c, u) },
@@ -85,6 +96,13 @@ func predict(c *cli.Context, u *ui) error {
 	if err != nil {
 		return err
 	}
+	link, runtime, err := linkFlags(c)
+	if err != nil {
+		return err
+	}
+	if link != nil && format == "log" {
+		return usageError("use the table or JSON", "--link says how long calls take, which the compiler's own words do not")
+	}
 	if c.IsSet("available") && c.IsSet("reserved-rows") {
 		return usageError("give the one you know", "--available and --reserved-rows say the same thing")
 	}
@@ -108,12 +126,15 @@ func predict(c *cli.Context, u *ui) error {
 	}
 	inputs, err := analyze(c.Context, c.Args().Slice(), s)
 	if err != nil {
+		if f, ok := errors.AsType[*failure](err); ok && link != nil && f.hint != "" {
+			f.hint += "; of a compiled file nothing tells how long it computes, but \"tpuplan profile\" measures it"
+		}
 		return err
 	}
 	if err := reserve(inputs); err != nil {
 		return err
 	}
-	applyFacts(u, facts, inputs)
+	known := applyFacts(u, facts, inputs)
 	p := facts.Predict(s.Version, inputs)
 	for i := range p.Models {
 		if f := p.Models[i].Model.Failure; f != nil {
@@ -123,9 +144,13 @@ func predict(c *cli.Context, u *ui) error {
 	if p.SharesLayers && !s.Version.Sequential() {
 		u.warn("models of this call share identical layers; how edgetpu_compiler 16.0 splits memory between them is a guess")
 	}
+	var calls *view.PredictedCalls
+	if link != nil {
+		calls = predictedCalls(p, *link, runtime, known)
+	}
 	switch format {
 	case "json":
-		return u.print(view.PredictJSON(p))
+		return u.print(view.PredictJSON(p, calls))
 	case "log":
 		var b bytes.Buffer
 		if err := report.Print(&b, &p.Report); err != nil {
@@ -133,14 +158,15 @@ func predict(c *cli.Context, u *ui) error {
 		}
 		return u.print(b.Bytes())
 	}
-	return u.print(view.Predict(p, u.style()))
+	return u.print(view.Predict(p, calls, u.style()))
 }
 
-// applyFacts corrects analysed models by what is known of them.
-func applyFacts(u *ui, facts *compile.Facts, inputs []compile.Input) {
+// applyFacts corrects analysed models by what is known of them, and returns it; nil where nothing is.
+func applyFacts(u *ui, facts *compile.Facts, inputs []compile.Input) []*compile.ModelFacts {
+	known := make([]*compile.ModelFacts, len(inputs))
 	for i := range inputs {
 		a := facts.Apply(inputs[i].Model)
-		if a.Facts != nil {
+		if known[i] = a.Facts; a.Facts != nil {
 			inputs[i].Reserve = a.Reserve
 		}
 		for _, o := range a.Remapped {
@@ -148,6 +174,68 @@ func applyFacts(u *ui, facts *compile.Facts, inputs []compile.Input) {
 		}
 	}
 	facts.Narrow(inputs)
+	return known
+}
+
+// linkNames are the links that are known by name, slowest first.
+func linkNames() []string {
+	var names []string
+	for _, l := range cost.Links() {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+// linkFlags reads --link and --runtime; the link is nil where none is asked
+// for, the runtime is empty where it makes no difference.
+func linkFlags(c *cli.Context) (link *cost.Link, runtime string, err error) {
+	if !c.IsSet("link") {
+		if c.IsSet("runtime") {
+			return nil, "", usageError("say how the device is connected: --link usb3", "--runtime changes how long a call takes, which nobody asked for")
+		}
+		return nil, "", nil
+	}
+	if err := oneOf("--link", c.String("link"), linkNames()...); err != nil {
+		return nil, "", err
+	}
+	l, err := cost.BuiltinLink(c.String("link"))
+	if err != nil {
+		return nil, "", err
+	}
+	if l.PCIe() {
+		if c.IsSet("runtime") {
+			return nil, "", usageError("leave it out", "--runtime is of USB devices: the clock of a PCIe device does not depend on it")
+		}
+		return &l, "", nil
+	}
+	runtime = "max"
+	if c.IsSet("runtime") {
+		runtime = c.String("runtime")
+		if err := oneOf("--runtime", runtime, "std", "max"); err != nil {
+			return nil, "", err
+		}
+	}
+	l, err = l.Runtime(runtime)
+	return &l, runtime, err
+}
+
+// predictedCalls are the calls of the models of an invocation, each with the
+// split that it has there. known are the facts of each.
+func predictedCalls(p *compile.Prediction, link cost.Link, runtime string, known []*compile.ModelFacts) *view.PredictedCalls {
+	calls := &view.PredictedCalls{Link: link, Runtime: runtime, Models: make([]view.PredictedCall, len(p.Models))}
+	for i := range p.Models {
+		m := &p.Models[i]
+		x := &calls.Models[i]
+		if f := m.Model.Failure; f != nil && f.Kind != report.ZeroSubgraphs {
+			continue // there is no file to call
+		}
+		x.Traffic = timing.Traffic(m.Model, known[i])
+		x.Measured = known[i] != nil && known[i].InstructionBytes != nil
+		model := timing.New(m.Model, link, x.Traffic, timing.LoadBytes(known[i]))
+		x.Times, x.Ops = model.Times(&m.Split), model.Ops()
+		x.Called, x.OnTPU = true, m.Model.TPUOps > 0
+	}
+	return calls
 }
 
 // reserveFlags reads --available and --reserved-rows. What it returns puts

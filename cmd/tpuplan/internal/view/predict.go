@@ -22,6 +22,9 @@ type predictJSON struct {
 	ReservedRowsSource compile.ReserveSource `json:"reserved_rows_source"`
 	RemainingBytes     int64                 `json:"remaining_bytes"`
 	RuleCertainty      report.Certainty      `json:"rule_certainty"`
+	Link               string                `json:"link,omitempty"`
+	MBPerS             *number               `json:"mb_per_s,omitempty"`
+	Runtime            string                `json:"runtime,omitempty"` // of a USB device
 	Models             []predictedJSON       `json:"models"`
 }
 
@@ -41,7 +44,8 @@ type predictedJSON struct {
 	TPUOperations   int              `json:"tpu_operations"`
 	CPUOperations   int              `json:"cpu_operations"`
 	Failure         *report.Failure  `json:"failure,omitempty"`
-	Ops             []opJSON         `json:"ops"`
+	*callTimesJSON
+	Ops []opJSON `json:"ops"`
 }
 
 // opJSON is an op in the outputs of predict and inspect.
@@ -55,14 +59,15 @@ type opJSON struct {
 	Rows      int              `json:"rows"`
 	Cached    *bool            `json:"cached,omitempty"` // predict only
 	Certainty report.Certainty `json:"certainty"`
+	*opTimesJSON
 }
 
 func newOpJSON(o *compile.OpInfo) opJSON {
 	return opJSON{Index: o.Index, Op: o.Name, Mapped: o.Mapped, Reason: o.Reason, Bytes: o.Bytes, Rows: o.Rows, Certainty: o.Certainty}
 }
 
-// PredictJSON is the object tpuplan/predict/v1.
-func PredictJSON(p *compile.Prediction) []byte {
+// PredictJSON is the object tpuplan/predict/v1. calls may be nil.
+func PredictJSON(p *compile.Prediction, calls *PredictedCalls) []byte {
 	out := predictJSON{
 		Schema:             "tpuplan/predict/v1",
 		Compiler:           p.Version.String(),
@@ -74,6 +79,10 @@ func PredictJSON(p *compile.Prediction) []byte {
 		RemainingBytes:     p.Remaining,
 		RuleCertainty:      p.RuleCertainty,
 		Models:             []predictedJSON{},
+	}
+	if calls != nil {
+		rate := number(calls.Link.BytesPerMS / 1000)
+		out.Link, out.MBPerS, out.Runtime = calls.Link.Name, &rate, calls.Runtime
 	}
 	for i := range p.Models {
 		m := &p.Models[i]
@@ -96,9 +105,15 @@ func PredictJSON(p *compile.Prediction) []byte {
 		if p.Reserve.Low != p.Reserve.High {
 			x.CachedBytesLow, x.CachedBytesHigh = &m.CachedLow, &m.CachedHigh
 		}
+		if calls != nil {
+			x.callTimesJSON = calls.Models[i].json(m.Model)
+		}
 		cached := opsInCache(m)
 		for k := range m.Model.Ops {
 			op := newOpJSON(&m.Model.Ops[k])
+			if calls != nil {
+				op.opTimesJSON = calls.Models[i].opJSON(&m.Model.Ops[k])
+			}
 			if cached != nil {
 				op.Cached = &cached[k]
 			}
@@ -131,8 +146,8 @@ func opsInCache(m *compile.Predicted) []bool {
 	return cached
 }
 
-// Predict is the table of a prediction.
-func Predict(p *compile.Prediction, s Style) []byte {
+// Predict is the table of a prediction. calls may be nil.
+func Predict(p *compile.Prediction, calls *PredictedCalls, s Style) []byte {
 	var b bytes.Buffer
 	var cached, streamed int64
 	for i := range p.Models {
@@ -164,6 +179,9 @@ func Predict(p *compile.Prediction, s Style) []byte {
 	}
 	for i := range p.Models {
 		predictedOps(&b, s, &p.Models[i])
+	}
+	if calls != nil {
+		calls.write(&b, s, p)
 	}
 	return b.Bytes()
 }
