@@ -70,8 +70,10 @@ func TestPasses(t *testing.T) {
 		{"what comes before and after runs once", crowded(), []cost.Range{once, once, four, four, once, once}},
 		// 56 x 56 x (28 + 28) bytes are 0.89 of a tile's memory, with the rim of a 9 x 9 window more than all
 		{"just crowded", tflitetest.New().Input(1, 224, 224, 28).Conv(28, 9, 9, 1, true), []cost.Range{{Value: 2, Low: 1, High: 4.4}}},
-		{"what is small between runs as often", tflitetest.New().Input(1, 256, 256, 32).Conv(64, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(64, 3, 3, 1, true),
-			[]cost.Range{four, four, four, four}},
+		{
+			"what is small between runs as often", tflitetest.New().Input(1, 256, 256, 32).Conv(64, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(64, 3, 3, 1, true),
+			[]cost.Range{four, four, four, four},
+		},
 		{"on the CPU", image().Unary(tflite.HardSwish), []cost.Range{{}}},
 	} {
 		var got []cost.Range

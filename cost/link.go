@@ -21,14 +21,6 @@ type Link struct {
 	RateLow, RateHigh float64
 }
 
-// slow is the factor of compute.
-func (l *Link) slow() float64 {
-	if l.Slow == 0 {
-		return 1
-	}
-	return l.Slow
-}
-
 // Runtime is the link with a device that the named runtime clocks: "max" is
 // 500 MHz, "std" half of it. PCIe devices have one clock, which is the former.
 func (l Link) Runtime(name string) (Link, error) {
