@@ -271,7 +271,9 @@ func (r *Resolved) streamingAssumptions(files [][]int, answer *planner.Plan) []p
 			Assumes: "streaming" + what + " takes as long as predicted",
 			If:      func(times string) string { return "it takes " + times + " as long" },
 			Unit:    "times",
-			Low:     hiddenLow, High: hiddenHigh, Assumed: 1, Step: hiddenStep, Linear: true,
+			Low:     hiddenLow, High: hiddenHigh, Assumed: 1, Step: hiddenStep,
+			// where a measured time leaves less for streaming, the line has a knee
+			Linear:    !slices.ContainsFunc(same, func(i int) bool { return !r.Files[i].Timing.StreamsUpTo(hiddenHigh) }),
 			Change:    func(p *planner.Problem, times float64) { r.vary(p, same, timing.Vary{Stream: times}) },
 			SettledBy: settledBy, Means: planner.ByProfile,
 		}

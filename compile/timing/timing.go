@@ -341,8 +341,7 @@ func (m *Model) Cost(v Vary) (cost.Call, []float64) {
 	call.LoadBytes, call.OverlapMS, call.Measured = m.loadBytes, m.overlap, m.rated
 	if m.timed != nil { // alone it takes what was measured, however much is hidden
 		if once := m.timed.once(v, factor); once > 0 {
-			// Streaming can have added no more than all that does not cross the link.
-			v.Stream = min(v.Stream, 1+max(0, call.FixedMS-m.traffic.MS(link))/once)
+			v.Stream = min(v.Stream, m.mostStream(call.FixedMS, once, link))
 			call.FixedMS = max(0, call.FixedMS+float64((1-v.Stream)*once))
 		}
 	}
@@ -359,6 +358,24 @@ func (m *Model) Cost(v Vary) (cost.Call, []float64) {
 		}
 	}
 	return call, stream
+}
+
+// mostStream is by how much longer streaming can have taken than it is predicted
+// to: it added no more to what was measured than all that does not cross the link.
+func (m *Model) mostStream(fixed, once float64, link cost.Link) float64 {
+	return 1 + max(0, fixed-m.traffic.MS(link))/once
+}
+
+// StreamsUpTo reports whether streaming can take so many times as long as predicted: a
+// measured time may leave less.
+func (m *Model) StreamsUpTo(times float64) bool {
+	if m.timed == nil {
+		return true
+	}
+	v := Vary{}.filled(m)
+	factor, host := m.at(v)
+	once := m.timed.once(v, factor)
+	return once == 0 || times <= m.mostStream(host+m.traffic.MS(m.link)+float64(factor*m.compute()), once, m.link)
 }
 
 // Times are those of a call with one split, term by term.
