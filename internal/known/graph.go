@@ -39,7 +39,7 @@ type GraphOp struct {
 type Quantization struct {
 	Type       tflite.Type
 	PerChannel bool // weights of convolutions have a scale for each channel
-	Dense      bool // those of fully connected layers too, as converters write them since 2023
+	Dense      bool // those of fully connected layers too, as newer converters write them
 	NoBias     bool // convolutions have no bias
 }
 
