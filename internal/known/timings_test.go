@@ -219,8 +219,8 @@ func TestDoubts(t *testing.T) {
 }
 
 // Of Inception-ResNet v2 the published times fit the net of the paper (Szegedy
-// et al., arXiv:1602.07261, figures 9 and 15 to 19), which has half the
-// blocks of the published code.
+// et al., arXiv:1602.07261), which has half the blocks of the published code.
+// Where the paper's widths do not add up, those of its concatenations are taken.
 func TestInceptionResNetOfThePaper(t *testing.T) {
 	g := &known.Graph{Net: "inception_resnet_v2 of the paper", Input: known.Shape{299, 299, 3}}
 	g.Ops = append(g.Ops, paper()...)
