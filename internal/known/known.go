@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tpuplan/tpuplan/tflite"
+	"github.com/tpuplan/tpuplan/tflite/tflitetest"
 )
 
 // MinRuntime is what the 16.0 files of the public data set were compiled with (-m 12).
@@ -151,24 +152,22 @@ var AllSeries = []Series{
 	{"minN100-maxN2640-stepN40-L4-I64.csv", "L4-I64", 64, 4},
 }
 
-// Net is the member with n units: a chain of layers of n units without biases
-// and ten outputs. Its weights have sizes but no contents, for only sizes count.
-func (s *Series) Net(n int) *tflite.Source {
-	src := &tflite.Source{Subgraphs: 1, Inputs: []int{0}, Tensors: []tflite.Tensor{{Shape: []int{1, s.Inputs}, Type: tflite.Uint8}}}
-	for layer := range s.Layers + 1 {
-		units := n
-		if layer == s.Layers {
-			units = 10
-		}
-		last := len(src.Tensors) - 1
-		zi := src.Tensors[last].Dim(1)
-		src.Tensors = append(src.Tensors,
-			tflite.Tensor{Shape: []int{units, zi}, Type: tflite.Uint8, DataBytes: int64(units * zi)},
-			tflite.Tensor{Shape: []int{1, units}, Type: tflite.Uint8})
-		src.Ops = append(src.Ops, tflite.Op{Code: tflite.FullyConnected, Version: 1, Inputs: []int{last, last + 1, -1}, Outputs: []int{last + 2}})
+// Draw builds the member with n units: a chain of layers of n units without
+// biases and ten outputs.
+func (s *Series) Draw(b *tflitetest.Builder, n int) {
+	b.Input(1, s.Inputs)
+	for range s.Layers {
+		b.FCNoBias(n).Fuse(tflite.ActivationRelu)
 	}
-	src.Outputs = []int{len(src.Tensors) - 1}
-	return src
+	b.FCNoBias(10)
+}
+
+// Net is the member with n units. Its weights have sizes but no contents, for only sizes count.
+func (s *Series) Net(n int) *tflite.Source {
+	b := tflitetest.New()
+	b.Hollow = true
+	s.Draw(b, n)
+	return b.Source()
 }
 
 // number is the first word of a log's name, which identifies it.

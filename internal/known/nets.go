@@ -1,6 +1,7 @@
 package known
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/tpuplan/tpuplan/tflite"
@@ -14,14 +15,53 @@ type Net struct {
 	Assumed string // what is not certain about it, as a clause; empty if nothing is
 	File    string // in the data set's folder models, without ".tflite"
 	Build   func() []byte
+	Draw    func(b *tflitetest.Builder) // in the place of Build: a net whose weights need no contents while only sizes count
+}
+
+// Bytes are the net's file. models is the data set's folder models.
+func (n *Net) Bytes(models string) ([]byte, error) {
+	switch {
+	case n.Draw != nil:
+		b := tflitetest.New()
+		n.Draw(b)
+		return b.Bytes(), nil
+	case n.Build != nil:
+		return n.Build(), nil
+	}
+	return os.ReadFile(n.path(models))
+}
+
+func (n *Net) path(models string) string {
+	return filepath.Join(models, filepath.FromSlash(n.File)+".tflite")
 }
 
 // Open reads or builds the net. models is the data set's folder models.
 func (n *Net) Open(models string) (*tflite.File, error) {
-	if n.Build != nil {
-		return tflite.New(n.Name, n.Build())
+	if n.Draw == nil && n.Build == nil {
+		return tflite.Open(n.path(models))
 	}
-	return tflite.Open(filepath.Join(models, n.File+".tflite"))
+	data, err := n.Bytes(models)
+	if err != nil {
+		return nil, err
+	}
+	return tflite.New(n.Name, data)
+}
+
+// Source is the net for whatever looks at sizes alone: the weights of a net
+// that is drawn have no contents. It costs milliseconds where [Net.Open] costs
+// as much as the net is large.
+func (n *Net) Source(models string) (*tflite.Source, error) {
+	if n.Draw != nil {
+		b := tflitetest.New()
+		b.Hollow = true
+		n.Draw(b)
+		return b.Source(), nil
+	}
+	f, err := n.Open(models)
+	if err != nil {
+		return nil, err
+	}
+	return f.Source()
 }
 
 func file(name string) Net { return Net{Name: name, File: name} }

@@ -15,6 +15,8 @@ type Builder struct {
 	Type       tflite.Type // of activations and weights: Uint8 (as New sets it) or Int8
 	PerChannel bool        // weights have a scale for each output channel
 	ZeroBias   bool        // biases are zero in all their elements
+	NoBias     bool        // convolutions have no bias input
+	Hollow     bool        // weights have sizes but no contents: enough for what looks at sizes, and fast
 	Seed       uint64      // other seeds, other weights
 
 	source  tflite.Source
@@ -34,8 +36,11 @@ func (b *Builder) Source() *tflite.Source {
 	return &s
 }
 
-// Bytes is the network as a TFLite file.
-func (b *Builder) Bytes() []byte { return Encode(b.Source()) }
+// Bytes is the network as a TFLite file. A hollow one has none.
+func (b *Builder) Bytes() []byte {
+	check(!b.Hollow, "a hollow network has no file")
+	return Encode(b.Source())
+}
 
 // Describe sets the model's description.
 func (b *Builder) Describe(text string) *Builder {
@@ -63,9 +68,11 @@ func (b *Builder) Outputs(tensors ...int) *Builder {
 }
 
 // Tensor adds a tensor as it is described and returns its number; the current
-// tensor stays. It fills in DataBytes.
+// tensor stays. It fills in DataBytes where there are contents.
 func (b *Builder) Tensor(t tflite.Tensor) int {
-	t.DataBytes = int64(len(t.Data))
+	if t.Data != nil {
+		t.DataBytes = int64(len(t.Data))
+	}
 	if t.Name == "" {
 		t.Name = fmt.Sprintf("t%d", len(b.source.Tensors))
 	}
@@ -155,7 +162,12 @@ func (b *Builder) Constant(shape ...int) int { return b.weights(shape, -1) }
 
 // weights adds a constant with a scale for each index of a dimension, or with one scale if that is negative.
 func (b *Builder) weights(shape []int, dimension int) int {
-	t := tflite.Tensor{Shape: slices.Clone(shape), Type: b.Type, Data: b.noise(product(shape))}
+	t := tflite.Tensor{Shape: slices.Clone(shape), Type: b.Type}
+	if b.Hollow {
+		t.DataBytes = int64(product(shape))
+	} else {
+		t.Data = b.noise(product(shape))
+	}
 	channels := 1
 	if dimension >= 0 {
 		t.QuantDim, channels = dimension, shape[dimension]
@@ -183,6 +195,14 @@ func (b *Builder) bias(weights, channels int) int {
 		t.ZeroPoints = append(t.ZeroPoints, 0)
 	}
 	return b.Tensor(t)
+}
+
+// weighted are the inputs of a convolution with these weights.
+func (b *Builder) weighted(weights, channels int) []int {
+	if b.NoBias {
+		return []int{b.current, weights}
+	}
+	return []int{b.current, weights, b.bias(weights, channels)}
 }
 
 // Integers adds an int32 constant vector, unquantized, and returns its number; the current tensor stays.
@@ -222,7 +242,7 @@ func (b *Builder) Conv(zo, kh, kw, stride int, same bool) *Builder {
 	h, w, zi := b.image()
 	weights := b.weights([]int{zo, kh, kw, zi}, b.scaled(0))
 	return b.Op(tflite.Op{
-		Code: tflite.Conv2D, Inputs: []int{b.current, weights, b.bias(weights, zo)},
+		Code: tflite.Conv2D, Inputs: b.weighted(weights, zo),
 		Outputs: []int{b.Activation(1, window(h, kh, stride, same), window(w, kw, stride, same), zo)},
 		Options: tflite.Options{SamePadding: same, StrideW: stride, StrideH: stride, DilationW: 1, DilationH: 1},
 	})
@@ -233,7 +253,7 @@ func (b *Builder) Depthwise(kh, kw, stride int, same bool) *Builder {
 	h, w, c := b.image()
 	weights := b.weights([]int{1, kh, kw, c}, b.scaled(3))
 	return b.Op(tflite.Op{
-		Code: tflite.DepthwiseConv2D, Inputs: []int{b.current, weights, b.bias(weights, c)},
+		Code: tflite.DepthwiseConv2D, Inputs: b.weighted(weights, c),
 		Outputs: []int{b.Activation(1, window(h, kh, stride, same), window(w, kw, stride, same), c)},
 		Options: tflite.Options{SamePadding: same, StrideW: stride, StrideH: stride, DilationW: 1, DilationH: 1, DepthMultiplier: 1},
 	})

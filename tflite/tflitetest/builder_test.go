@@ -102,3 +102,38 @@ func ExampleBuilder() {
 	// FULLY_CONNECTED [1 10]
 	// SOFTMAX [1 10]
 }
+
+// A hollow network has the sizes of the one with contents, and no file.
+func TestHollow(t *testing.T) {
+	build := func(hollow bool) *tflitetest.Builder {
+		b := tflitetest.New()
+		b.Hollow = hollow
+		return b.Input(1, 8, 8, 4).Conv(8, 3, 3, 1, true).FC(10)
+	}
+	full, hollow := build(false).Source(), build(true).Source()
+	for i := range full.Tensors {
+		a, b := &full.Tensors[i], &hollow.Tensors[i]
+		if a.DataBytes != b.DataBytes {
+			t.Errorf("tensor %d has %d bytes, hollow %d", i, a.DataBytes, b.DataBytes)
+		}
+		if weights := a.Type == tflite.Uint8 && a.DataBytes > 0; weights != (a.DataBytes > 0 && b.Data == nil) {
+			t.Errorf("tensor %d: a hollow network lacks the contents of weights alone", i)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a hollow network was written")
+		}
+	}()
+	build(true).Bytes()
+}
+
+func TestNoBias(t *testing.T) {
+	b := tflitetest.New()
+	b.NoBias = true
+	for _, op := range b.Input(1, 8, 8, 4).Conv(8, 3, 3, 1, true).Depthwise(3, 3, 1, true).Source().Ops {
+		if len(op.Inputs) != 2 {
+			t.Errorf("an op has the inputs %v, want two", op.Inputs)
+		}
+	}
+}
