@@ -32,10 +32,12 @@ type Comparison struct {
 	others  strings.Builder // logs without a prediction
 	series  strings.Builder
 	rows    strings.Builder
-	nLogs   int // of logs
-	nBuilt  int // whose nets are at hand or were built
-	nFiles  int // compiled files
-	nSeries int // nets of series
+	times   []*timed
+	untimed strings.Builder // published times without a prediction
+	nLogs   int             // of logs
+	nBuilt  int             // whose nets are at hand or were built
+	nFiles  int             // compiled files
+	nSeries int             // nets of series
 }
 
 // opScore is how the operators of a kind came out in compiled files.
@@ -47,7 +49,7 @@ type opScore struct {
 // Compare compares predictions with the data set in a folder.
 func Compare(dir string) (*Comparison, error) {
 	c := &Comparison{dir: dir, ops: map[string]*opScore{}}
-	for _, step := range []func() error{c.comparePairs, c.compareSets, c.compareArticle, c.compareLogs, c.compareSeries, c.compareRows} {
+	for _, step := range []func() error{c.comparePairs, c.compareSets, c.compareArticle, c.compareLogs, c.compareSeries, c.compareRows, c.compareTimes} {
 		if err := step(); err != nil {
 			return nil, err
 		}

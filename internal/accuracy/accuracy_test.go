@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/internal/testdata"
 )
 
@@ -64,6 +65,40 @@ func TestEveryDifferenceIsStated(t *testing.T) {
 			t.Errorf("%s (%s): %s: predicted %s, actual %s, and no cause is stated", f.where, f.release, f.what, f.predictedText(), f.actual.Text)
 		case gap == 0 && f.why != "":
 			t.Errorf("%s (%s): %s is as predicted, %s; it is said to differ: %s", f.where, f.release, f.what, f.actual.Text, f.why)
+		}
+	}
+}
+
+// What is promised of times predicted with the built-in constants.
+func TestTimes(t *testing.T) {
+	c := compared(t)
+	for _, test := range []struct {
+		name          string
+		want          func(x *timed) bool
+		rows          int
+		median, ninth float64 // at most
+		least, most   float64 // share in the printed interval
+	}{
+		{"all rows", func(*timed) bool { return true }, 397, 1, 1, 0.85, 0.97},
+		{"whole nets", ofWholeNet, 38, 0.05, 0.16, 0.85, 1},
+		{"what streams in one pass", fitStreams, 77, 0.05, 0.16, 0.85, 1},
+		{"fully connected nets that stream", func(x *timed) bool { return x.Source == "villarrubia-fc" && x.streams }, 69, 0.05, 0.1, 0.85, 1},
+		{"the sweep in passes", func(x *timed) bool { return x.Source == convSweep && x.passes }, 39, 0.1, 0.5, 0.8, 1},
+		{"the sweep that is cached", func(x *timed) bool { return x.Source == convSweep && !x.streams }, 174, 0.1, 0.25, 0.8, 1},
+	} {
+		s := c.timeScore(test.want)
+		held := float64(s.held) / float64(s.rows)
+		if s.rows < test.rows || s.median > test.median || s.ninth > test.ninth || held < test.least || held > test.most {
+			t.Errorf("%s: %+v, %.3f in the interval, want at least %d rows, %v and %v, %v to %v", test.name, s, held, test.rows, test.median, test.ninth, test.least, test.most)
+		}
+	}
+	for _, x := range c.times {
+		if x.reach == cost.LowerBound && (x.MS < x.predicted.Low || x.predicted.Bounded()) {
+			t.Errorf("%s took %v ms, at least %v were predicted", x.Model, x.MS, x.predicted.Low)
+		}
+		// A time that cannot be the net's is shorter than what it streams takes; nothing else is.
+		if x.Doubt == "" && x.off() > 0.75 && x.MS > 1 {
+			t.Errorf("%s on %s: %v ms, predicted %v, and nobody doubts it", x.Model, x.Host, x.MS, x.predicted.Value)
 		}
 	}
 }

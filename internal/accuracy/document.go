@@ -42,6 +42,7 @@ was left out because it comes out badly.
 	section("Logs without a prediction", "What they say, for completeness. Guessing a net to fit its log would prove nothing.", &c.others)
 	section("Series of fully connected nets", "On-chip and off-chip memory of every net.", &c.series)
 	section("Reserved rows", "Rows of every tile that are known from real compiles, alone or in a call of several. One row is 4 KiB of capacity.", &c.rows)
+	c.timesSection(&b)
 	return []byte(strings.TrimRight(b.String(), "\n") + "\n")
 }
 
