@@ -5,11 +5,13 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/report"
+	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans"
@@ -63,9 +65,11 @@ type planJSON struct {
 }
 
 type objectiveJSON struct {
-	Kind  string `json:"kind"`
-	Value number `json:"value"`
-	Unit  string `json:"unit"`
+	Kind  string  `json:"kind"`
+	Value number  `json:"value"`
+	Unit  string  `json:"unit"`
+	Low   *number `json:"low,omitempty"` // of times; an end that is not known is absent
+	High  *number `json:"high,omitempty"`
 }
 
 type deviceJSON struct {
@@ -102,12 +106,17 @@ type modelJSON struct {
 	TimeSources *plans.TimeSources `json:"time_sources,omitempty"`
 	SplitSource string             `json:"split_source"`
 	Certainty   string             `json:"certainty"`
+	modelTimesJSON
 }
 
 type baselineJSON struct {
 	Name     string `json:"name"`
 	Value    number `json:"value"`
 	Feasible bool   `json:"feasible"`
+	// By how much a call takes longer than under the plan, of times: what differs is what is streamed and loaded.
+	More     *number `json:"more,omitempty"`
+	MoreLow  *number `json:"more_low,omitempty"`
+	MoreHigh *number `json:"more_high,omitempty"`
 }
 
 func (p *Planned) json(schema string) planJSON {
@@ -116,7 +125,7 @@ func (p *Planned) json(schema string) planJSON {
 		Schema:          schema,
 		Compiler:        problem.Version.String(),
 		Status:          plan.Certificate.Status,
-		Objective:       objectiveJSON{problem.Objective.String(), number(plan.Value), problem.Objective.Unit()},
+		Objective:       p.objectiveJSON(),
 		Bound:           number(plan.Certificate.Bound),
 		Gap:             number(plan.Certificate.Gap),
 		TiesAtMost:      number(plan.Certificate.TiesAtMost),
@@ -153,7 +162,8 @@ func (p *Planned) json(schema string) planJSON {
 			SteadyMS: number(o.SteadyMS), ColdMS: number(o.ColdMS), ExpectedMS: number(o.ExpectedMS),
 			CallHitRate: number(1 - o.Miss), LoadsPerCall: number(o.Miss),
 			CachedBytes: o.Split.Cached, StreamedBytes: o.Split.Streamed,
-			Source: p.evidence(i).Source, TimeSources: p.evidence(i).TimeSources, SplitSource: p.evidence(i).SplitSource, Certainty: p.evidence(i).Certainty,
+			modelTimesJSON: timesJSON(p.Resolved, plan, i),
+			Source:         p.evidence(i).Source, TimeSources: p.evidence(i).TimeSources, SplitSource: p.evidence(i).SplitSource, Certainty: p.evidence(i).Certainty,
 		}
 		if o.Split.Cached > 0 {
 			x.LoadBytes = o.Split.Cached + int64(m.Call.LoadBytes)
@@ -163,14 +173,37 @@ func (p *Planned) json(schema string) planJSON {
 		}
 		out.Models = append(out.Models, x)
 	}
+	differences := p.differences()
 	for _, b := range plan.Baselines {
-		out.Baselines = append(out.Baselines, baselineJSON{b.Name, number(b.Value), b.Feasible})
+		x := baselineJSON{Name: b.Name, Value: number(b.Value), Feasible: b.Feasible}
+		if d, known := differences[b.Name]; known {
+			x.More, x.MoreLow, x.MoreHigh = pointer(d.Value), pointer(d.Low), pointer(d.High)
+		}
+		out.Baselines = append(out.Baselines, x)
 	}
 	out.Stability, out.Hedge = p.findingsJSON(), p.hedgeJSON()
 	for _, w := range p.Resolved.WarningsOf(p.Plan) {
 		out.Warnings = append(out.Warnings, w.Error())
 	}
 	return out
+}
+
+func (p *Planned) objectiveJSON() objectiveJSON {
+	problem := p.Resolved.Problem
+	x := objectiveJSON{Kind: problem.Objective.String(), Value: number(p.Plan.Value), Unit: problem.Objective.Unit()}
+	if r := p.valueRange(); r.Low < r.High {
+		x.Low, x.High = pointer(r.Low), upper(r)
+	}
+	return x
+}
+
+// valueRange is what the plan's value is expected within; bytes are what they are, and
+// of a sum that leaves out compute nothing is said.
+func (p *Planned) valueRange() cost.Range {
+	if p.Resolved.Problem.Objective != planner.Time || !p.computeIncluded() {
+		return cost.Exactly(p.Plan.Value)
+	}
+	return p.Resolved.ValueRange(p.Plan)
 }
 
 // byteHitRate is the share of a model's parameter bytes that a call finds on
@@ -248,15 +281,18 @@ func Plan(p *Planned, s Style) []byte {
 func (p *Planned) headline(s Style) string {
 	groups := p.groups()
 	names := p.inWords(groups) + ": "
-	value, worth := p.value(p.Plan.Value), p.against("separate")
+	worth := p.against("separate")
 	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
 	short := fmt.Sprintf("%s, %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
-	for _, line := range []string{names + value + worth, names + value, counts + value + worth, short + value + worth} {
-		if columns.Width(line) <= s.Width {
-			return line
+	// The answer and the gain come first, then what the answer is expected within, then names.
+	for _, value := range []string{p.valueWithin(", predicted"), p.valueWithin(""), p.value(p.Plan.Value)} {
+		for _, which := range []string{names, counts, short} {
+			if line := which + value + worth; columns.Width(line) <= s.Width {
+				return line
+			}
 		}
 	}
-	return counts + value
+	return counts + p.value(p.Plan.Value)
 }
 
 // groups are the plan's groups of models (indexes) in command-line order.
@@ -292,6 +328,21 @@ func (p *Planned) value(v float64) string {
 		return p.number(v) + " sent per call"
 	}
 	return p.number(v) + " per call" + p.plusCompute()
+}
+
+// valueWithin prints the plan's value with what it is expected within, and, of times
+// that are predicted, how that is known.
+func (p *Planned) valueWithin(how string) string {
+	r := p.valueRange()
+	switch {
+	case !r.Bounded():
+		return "at least " + span(cost.Exactly(r.Low)) + " per call"
+	case r.Low == r.High:
+		return p.value(p.Plan.Value)
+	case !predicted(p.Resolved):
+		how = ""
+	}
+	return fmt.Sprintf("%s ms per call (%s%s)", rough(r.Value, r.Value), ends(r), how)
 }
 
 // number prints an objective value for a table.
@@ -375,21 +426,26 @@ func (p *Planned) todo(b *bytes.Buffer, s Style) {
 
 // gives is the table of models.
 func (p *Planned) gives(b *bytes.Buffer, s Style) {
-	b.WriteString("\nper call, times in ms" + p.plusCompute() + "\n")
+	b.WriteString("\nper call\n")
 	calls := "WEIGHT"
 	if p.Resolved.Plan.ByRate {
 		calls = "RATE"
 	}
-	t := table{columns: []column{left("MODEL"), right(calls), right("CACHED"), right("STREAMED"), right("HIT RATE"), right("LOADS"), right("WARM"), right("COLD"), right("EXPECTED")}}
+	t := table{columns: []column{left("MODEL"), right(calls), right("CACHED"), right("STREAMED"), right("HIT RATE"), right("LOADS")}}
 	for i := range p.Plan.Models {
 		o := &p.Plan.Models[i]
 		hits := "-"
 		if rate, ok := byteHitRate(o); ok {
 			hits = percent(float64(rate))
 		}
-		t.add(p.Resolved.Problem.Models[i].Name, p.Resolved.Plan.Models[i].CallsText, size(o.Split.Cached), size(o.Split.Streamed), hits, digits(o.Miss), digits(o.SteadyMS), digits(o.ColdMS), digits(o.ExpectedMS))
+		t.add(p.Resolved.Problem.Models[i].Name, p.Resolved.Plan.Models[i].CallsText, size(o.Split.Cached), size(o.Split.Streamed), hits, digits(o.Miss))
 	}
 	t.write(b, s, 2)
+	b.WriteString("\n" + timesTitle(p.Resolved, "time of a call in ms"+p.plusCompute()) + "\n")
+	timesTable(b, s, p.Resolved, p.Plan)
+	for _, note := range timeNotes(p.Resolved, p.Plan) {
+		paragraph(b, s, "  ", note)
+	}
 }
 
 // worth compares with what a user without a planner would do.
@@ -407,6 +463,7 @@ func (p *Planned) worth(b *bytes.Buffer, s Style) {
 	fmt.Fprintf(b, "\ncompared, %s\n", unit)
 	t := table{columns: []column{{fixed: true}, right("VALUE"), right("MORE"), right("FACTOR"), left("")}}
 	t.add("this plan", p.number(p.Plan.Value), "", "", "")
+	differences := p.differences()
 	for _, x := range p.Plan.Baselines {
 		if !x.Feasible { // no alternative, so its value is not compared
 			t.add(baselineNames[x.Name], p.number(x.Value), "", "", "violates a pin")
@@ -416,10 +473,23 @@ func (p *Planned) worth(b *bytes.Buffer, s Style) {
 		if p.Plan.Value > 0 {
 			times = factor(x.Value / p.Plan.Value)
 		}
-		t.add(baselineNames[x.Name], p.number(x.Value), p.number(x.Value-p.Plan.Value), times, "")
+		more := p.number(x.Value - p.Plan.Value)
+		if d, known := differences[x.Name]; known && d.Low < d.High && math.Abs(d.Value) >= leastDifference {
+			more = fmt.Sprintf("%s (%s)", p.number(d.Value), differs(d))
+		}
+		t.add(baselineNames[x.Name], p.number(x.Value), more, times, "")
 	}
 	t.write(b, s, 2)
+	if len(differences) > 0 {
+		paragraph(b, s, "  ", "MORE is what differs: streaming and loads. Host, compute, input and output are the same in all.")
+	}
 }
+
+// leastDifference is less than any table shows, in ms.
+const leastDifference = 0.005
+
+// differs prints what a difference is expected within.
+func differs(d cost.Range) string { return digits(d.Low) + ".." + digits(d.High) }
 
 // sure says how good the plan is, and how good its numbers are.
 func (p *Planned) sure(b *bytes.Buffer, s Style) {
@@ -471,7 +541,7 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 			text += fmt.Sprintf(" with %s, and corrected by a heuristic count of instruction bytes", own)
 		}
 		if source == plans.Modelled {
-			text += ", from the link's rate and " + p.instructions(bySource[source])
+			text = p.modelledTimes(bySource[source], all)
 		}
 		times = append(times, text)
 	}
@@ -499,6 +569,31 @@ func (p *Planned) sure(b *bytes.Buffer, s Style) {
 			b.WriteString("      " + x.command + "\n") // in one piece, to be copied
 		}
 	}
+}
+
+// modelledTimes says what times that nobody measured are from.
+func (p *Planned) modelledTimes(names, all []string) string {
+	var shapes, bytes []string
+	for _, name := range names {
+		i := slices.IndexFunc(p.Resolved.Files, func(f plans.ModelFile) bool { return f.Name == name })
+		if p.Resolved.Files[i].Timing != nil {
+			shapes = append(shapes, name)
+		} else {
+			bytes = append(bytes, name)
+		}
+	}
+	var texts []string
+	if len(shapes) > 0 {
+		text := "predicted from shapes for " + list(shapes, all)
+		if clock := clocks(p.Resolved); clock != "" {
+			text += ", " + clock
+		}
+		texts = append(texts, text+", and "+p.instructions(shapes))
+	}
+	if len(bytes) > 0 {
+		texts = append(texts, "from the link's rate for "+list(bytes, all)+", whose compute is not known")
+	}
+	return strings.Join(texts, "; ")
 }
 
 // instructions says where the instruction bytes of models are from.
@@ -671,7 +766,10 @@ func Compare(c *Comparison, s Style) []byte {
 	m.write(&b, s, 0)
 	b.WriteString("\n")
 	if !best.computeIncluded() {
-		paragraph(&b, s, "", "Times leave out compute, which no plan changes. Releases also differ in instruction bytes, of which only a heuristic count is known: small differences prove nothing.")
+		paragraph(&b, s, "", "Times leave out the compute of models that are compiled already, which no plan changes.")
+	}
+	if predicted(best.Resolved) && best.Resolved.Problem.Objective == planner.Time {
+		paragraph(&b, s, "", "Times are predicted. Releases also differ in instruction bytes, of which only a heuristic count is known unless a compile showed them: small differences prove nothing.")
 	}
 	paragraph(&b, s, "", "Less than "+percent(planner.Tie)+" apart is a tie: so much do real calls vary. SPLIT is how sure the least known split of a release is.")
 	paragraph(&b, s, "", "Nothing was written. To pin a release, set version in the plan's [compiler] table.")

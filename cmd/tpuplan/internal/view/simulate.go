@@ -97,6 +97,7 @@ type simulatedModelJSON struct {
 	Device          string `json:"device"`
 	ComputeIncluded bool   `json:"compute_included"`
 	countedJSON
+	modelTimesJSON
 }
 
 // countedJSON is what was counted of some calls, and predicted.
@@ -240,6 +241,9 @@ func (s *Simulation) describe(r *SimulatedRun, y *simulatedRunJSON) {
 			ComputeIncluded: s.Resolved.Problem.Models[i].Call.ComputeIncluded,
 			countedJSON:     s.counted(r.Replay.Model(i), overloaded),
 		}
+		if r.Predicted != nil {
+			m.modelTimesJSON = timesJSON(s.Resolved, r.Predicted, i)
+		}
 		if r.Predicted != nil && m.Calls > 0 {
 			m.PredictedMS, m.PredictedLoadsPerCall = pointer(r.Predicted.Models[i].ExpectedMS), pointer(r.Predicted.Models[i].Miss)
 		}
@@ -273,7 +277,7 @@ func Simulate(s *Simulation, style Style) []byte {
 // headline is the answer in one line: what a call takes and what that is worth.
 func (s *Simulation) headline() string {
 	own := s.Runs[0].Replay.Total().Service.Mean()
-	text := fmt.Sprintf("simulated: %s per call%s", ms(own), s.plusCompute())
+	text := fmt.Sprintf("simulated: %s per call%s%s", ms(own), s.within(), s.plusCompute())
 	for _, r := range s.Runs[1:] {
 		if r.Name != planner.Separate || r.Answer == nil || len(r.Models) == 1 || own <= 0 {
 			continue
@@ -291,6 +295,27 @@ func (s *Simulation) headline() string {
 		text += "; overloaded"
 	}
 	return text
+}
+
+// within is what the mean time of a call of the plan is expected within, " (3.2..5.5 predicted)": every call takes its
+// time in the plan, which is off by as much.
+func (s *Simulation) within() string {
+	r := s.Runs[0]
+	if r.Predicted == nil || !predicted(s.Resolved) || !s.computeIncluded() {
+		return ""
+	}
+	value, own := s.Problem.MeanMS(r.Predicted), r.Replay.Total().Service.Mean()
+	if value <= 0 {
+		return ""
+	}
+	all := cost.Range{}
+	for i := range s.Problem.Models {
+		all = all.Plus(s.Resolved.ExpectedRange(r.Predicted, i).Times(s.Problem.Models[i].Share))
+	}
+	if !all.Bounded() {
+		return " (a lower bound, predicted)"
+	}
+	return fmt.Sprintf(" (%s, predicted)", ends(cost.Range{Value: own, Low: own * all.Low / value, High: own * all.High / value}))
 }
 
 // workload says what was played.
@@ -325,7 +350,7 @@ func (s *Simulation) workload() string {
 
 // compare is the table of decisions.
 func (s *Simulation) compare(b *bytes.Buffer, style Style) {
-	b.WriteString("\ncompared, mean time per call in ms" + s.plusCompute() + "\n")
+	b.WriteString("\n" + timesTitle(s.Resolved, "compared, mean time per call in ms"+s.plusCompute()) + "\n")
 	t := table{columns: []column{{fixed: true}, right("PREDICTED"), right("SIMULATED"), right("+-"), right("LOADS"), right("SENT/CALL")}}
 	for _, r := range s.Runs {
 		if r.Answer == nil {
@@ -356,7 +381,7 @@ func (s *Simulation) interval(c replay.Summary) string {
 
 // models is the table of the plan's own models.
 func (s *Simulation) models(b *bytes.Buffer, style Style) {
-	b.WriteString("\nthis plan, time of a call in ms" + s.plusCompute() + "\n")
+	b.WriteString("\n" + timesTitle(s.Resolved, "this plan, time of a call in ms"+s.plusCompute()) + "\n")
 	t := table{columns: []column{left("MODEL"), right("CALLS"), right("LOADS"), right("PREDICTED"), right("SIMULATED"), right("P50"), right("P90"), right("P99"), right("MAX")}}
 	r := s.Runs[0]
 	for i := range r.Models {
@@ -416,7 +441,7 @@ func (s *Simulation) doubts(b *bytes.Buffer, style Style) {
 	for _, source := range slices.Sorted(maps.Keys(bySource)) {
 		text := source + " for " + list(bySource[source], all)
 		if source == cost.SourceModelled {
-			text += ", without compute"
+			text = (&Planned{Resolved: s.Resolved}).modelledTimes(bySource[source], all)
 		}
 		times = append(times, text)
 	}

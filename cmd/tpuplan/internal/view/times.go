@@ -1,0 +1,197 @@
+package view
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/tpuplan/tpuplan/compile/timing"
+	"github.com/tpuplan/tpuplan/cost"
+	"github.com/tpuplan/tpuplan/planner"
+	"github.com/tpuplan/tpuplan/plans"
+)
+
+// modelTimesJSON is what is known of a model's times besides their values. What
+// is not known is absent: of a model that is compiled already nothing is predicted.
+type modelTimesJSON struct {
+	ComputeMS      *number  `json:"compute_ms,omitempty"`
+	ComputeLowMS   *number  `json:"compute_low_ms,omitempty"`
+	ComputeHighMS  *number  `json:"compute_high_ms,omitempty"`
+	ComputeSource  string   `json:"compute_source,omitempty"`
+	HostMS         *number  `json:"host_ms,omitempty"`
+	SteadyLowMS    *number  `json:"steady_low_ms,omitempty"`
+	SteadyHighMS   *number  `json:"steady_high_ms,omitempty"`
+	ColdLowMS      *number  `json:"cold_low_ms,omitempty"`
+	ColdHighMS     *number  `json:"cold_high_ms,omitempty"`
+	ExpectedLowMS  *number  `json:"expected_low_ms,omitempty"`
+	ExpectedHighMS *number  `json:"expected_high_ms,omitempty"`
+	Reach          string   `json:"reach,omitempty"`
+	ReachBecause   []string `json:"reach_because,omitempty"`
+	*cpuJSON
+}
+
+// timesJSON is that of a model (index) under an answer.
+func timesJSON(r *plans.Resolved, answer *planner.Plan, i int) modelTimesJSON {
+	var out modelTimesJSON
+	t, ok := r.Times(answer, i)
+	if !ok {
+		if r.Problem.Models[i].Call.ComputeIncluded { // it was measured, together with the host's part
+			out.ComputeSource = r.Sources(i).Compute
+		}
+		return out
+	}
+	expected := r.ExpectedRange(answer, i)
+	timing := &r.Files[i].Analysis.Timing
+	out = modelTimesJSON{
+		ComputeMS: pointer(t.Compute.Value), ComputeLowMS: pointer(t.Compute.Low), ComputeHighMS: upper(t.Compute), ComputeSource: r.Sources(i).Compute,
+		HostMS:      pointer(t.Host.Value),
+		SteadyLowMS: pointer(t.Steady.Low), SteadyHighMS: upper(t.Steady), ColdLowMS: pointer(t.Cold.Low), ColdHighMS: upper(t.Cold),
+		ExpectedLowMS: pointer(expected.Low), ExpectedHighMS: upper(expected),
+		Reach: timing.Reach.String(), ReachBecause: timing.Because,
+		cpuJSON: cpuTimes(&t.CPU),
+	}
+	return out
+}
+
+// cpuTimes is what the CPU takes besides, nil if nothing is left to it.
+func cpuTimes(t *cost.CPUTime) *cpuJSON {
+	if !t.Known() && t.Lacking == 0 {
+		return nil
+	}
+	out := &cpuJSON{CPULacking: t.Lacking}
+	if t.Known() {
+		out.CPULowMS, out.CPUHighMS, out.CPUOn = pointer(t.LowMS), pointer(t.HighMS), t.On
+	}
+	return out
+}
+
+// bare prints a time like span, for a column of ms.
+func bare(r cost.Range) string {
+	switch {
+	case !r.Bounded():
+		return "at least " + rough(r.Low, r.Low)
+	case r.Low == r.High:
+		return rough(r.Value, r.Value)
+	}
+	return fmt.Sprintf("%s (%s..%s)", rough(r.Value, r.Value), rough(r.Low, r.Value), rough(r.High, r.Value))
+}
+
+// ends prints only what a value is expected within: "3.2..5.5".
+func ends(r cost.Range) string {
+	return rough(r.Low, r.Value) + ".." + rough(r.High, r.Value)
+}
+
+// predicted reports whether some of the times are predicted from shapes.
+func predicted(r *plans.Resolved) bool {
+	return slices.ContainsFunc(indexes(r), func(i int) bool { return r.Files[i].Timing != nil && !r.Files[i].Timing.Known() })
+}
+
+func indexes(r *plans.Resolved) []int {
+	list := make([]int, len(r.Files))
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+// timesTitle heads a table of times.
+func timesTitle(r *plans.Resolved, what string) string {
+	if predicted(r) {
+		return what + " (predicted)"
+	}
+	return what
+}
+
+// timesTable is what a call of each model takes under an answer.
+func timesTable(b *bytes.Buffer, s Style, r *plans.Resolved, answer *planner.Plan) {
+	t := table{columns: []column{left("MODEL"), right("COMPUTE"), right("WARM"), right("COLD"), right("EXPECTED")}}
+	for i := range r.Files {
+		o := &answer.Models[i]
+		compute, warm, cold := "-", digits(o.SteadyMS), digits(o.ColdMS)
+		if x, ok := r.Times(answer, i); ok {
+			compute, warm, cold = bare(x.Compute), bare(x.Steady), bare(x.Cold)
+		}
+		t.add(r.Files[i].Name, compute, warm, cold, bare(r.ExpectedRange(answer, i)))
+	}
+	t.write(b, s, 2)
+}
+
+// timeNotes say of models why their times are no surer and what they leave out, models
+// with the same reason together.
+func timeNotes(r *plans.Resolved, answer *planner.Plan) []string {
+	var notes []string
+	names := map[string][]string{}
+	note := func(i int, text string) {
+		if text == "" {
+			return
+		}
+		if names[text] == nil {
+			notes = append(notes, text)
+		}
+		names[text] = append(names[text], r.Files[i].Name)
+	}
+	for i := range r.Files {
+		t, ok := r.Times(answer, i)
+		if !ok {
+			continue
+		}
+		x := r.Files[i].Timing
+		if !x.Known() {
+			note(i, doubt(&r.Files[i].Analysis.Timing))
+		}
+		note(i, passesNote(x, &t, passes(r.Files[i].Analysis)))
+		if cpu := onCPU(&t.CPU); cpu != "" {
+			note(i, "besides "+cpu)
+		}
+	}
+	for k, text := range notes {
+		notes[k] = strings.Join(names[text], ", ") + ": " + text
+	}
+	return notes
+}
+
+// passesNote says what a net that runs in passes streams in each, "" where that adds nothing.
+func passesNote(x *timing.Model, t *timing.Times, p cost.Range) string {
+	if !x.InPasses() || t.Stream.Value == 0 {
+		return ""
+	}
+	scale := x.Passes()
+	low, high := math.Round(max(1, p.Value*scale.Low)), math.Round(p.Value*scale.High)
+	return fmt.Sprintf("runs in about %.0f passes (%.0f..%.0f), and what is streamed is sent in each: it adds %s", math.Round(max(1, p.Value*scale.Value)), low, high, span(t.Stream))
+}
+
+// clocks says at which clock the times of devices are predicted.
+func clocks(r *plans.Resolved) string {
+	device := &r.Plan.Devices[0]
+	switch {
+	case !predicted(r) || device.Link.PCIe():
+		return ""
+	case device.Runtime == "std":
+		return "with libedgetpu-std"
+	case device.Runtime == "max":
+		return "with libedgetpu-max"
+	}
+	return `with libedgetpu-max (runtime` + glue + `=` + glue + `"std" doubles compute)`
+}
+
+// differences are by how much calls take longer under each baseline than under the plan, by its name.
+func (p *Planned) differences() map[string]cost.Range {
+	all := map[string]cost.Range{}
+	if p.Resolved.Problem.Objective != planner.Time {
+		return all
+	}
+	for _, b := range p.Plan.Baselines {
+		groups, err := planner.BaselineGroups(p.Resolved.Problem, b.Name)
+		if err != nil || !b.Feasible {
+			continue
+		}
+		other, err := planner.Evaluate(p.Resolved.Problem, groups)
+		if err != nil {
+			continue
+		}
+		all[b.Name] = p.Resolved.DifferenceRange(p.Plan, other)
+	}
+	return all
+}
