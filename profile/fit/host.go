@@ -109,36 +109,34 @@ func (s *solution) taught() hostFit {
 		return a.known
 	}
 	hosts, outs := known.High-known.Low, 2*t.output.value
-	both := s.listen(voices, true, true, known.Value, t.output.value)
-	h, g := narrow(&both.host, hosts), narrow(&both.output, outs)
-	if h && g {
-		t.host, t.output = both.host, both.output
+	both := s.listen(voices, true, known.Value, t.output.value)
+	if h := narrow(&both.host, hosts); narrow(&both.output, outs) {
+		// Outputs are told with the host left open, whether that is told as well or not.
+		if t.output = both.output; h {
+			t.host = both.host
+		} else {
+			t.host.why, t.host.with = both.host.why, both.host.with
+		}
 		return t
 	}
 	t.output.why, t.output.with = both.output.why, both.output.with
-	if one := s.listen(voices, true, false, known.Value, t.output.value); narrow(&one.host, hosts) {
+	one := s.listen(voices, false, known.Value, t.output.value)
+	if narrow(&one.host, hosts) {
 		t.host = one.host
-		return t
 	} else {
 		t.host.why, t.host.with = one.host.why, one.host.with
-	}
-	if one := s.listen(voices, false, true, known.Value, t.output.value); narrow(&one.output, outs) {
-		t.output = one.output
 	}
 	return t
 }
 
-// listen fits the models' common factor, and the host or outputs or both.
-func (s *solution) listen(voices []voice, host, output bool, hostMS, perByte float64) hostFit {
+// listen fits the models' common factor and the host, and outputs where asked.
+func (s *solution) listen(voices []voice, output bool, hostMS, perByte float64) hostFit {
 	t := hostFit{host: aside{value: hostMS}, output: aside{value: perByte}}
 	n, p := len(voices), 1
 	columns := [][]float64{make([]float64, n)} // what one unit of each number adds
 	y := make([]float64, n)
 	for i, v := range voices {
 		columns[0][i], y[i] = v.shape, v.ms
-		if !host {
-			y[i] -= hostMS
-		}
 	}
 	take := func(a *aside, of func(v voice) float64) int {
 		column := make([]float64, n)
@@ -158,20 +156,18 @@ func (s *solution) listen(voices []voice, host, output bool, hostMS, perByte flo
 		}
 		return -1
 	}
-	hostAt, outputAt := -1, -1
-	if host {
-		hostAt = take(&t.host, func(voice) float64 { return 1 })
+	hostAt, outputAt := take(&t.host, func(voice) float64 { return 1 }), -1
+	if hostAt < 0 {
+		t.output.why, t.output.with = t.host.why, t.host.with
+		return t
 	}
 	if output {
 		// Counted from its built-in rate, in units of it.
 		if perByte == 0 {
 			t.output.why = "which link was timed is not known"
-		} else if outputAt = take(&t.output, func(v voice) float64 { return v.out * perByte }); outputAt < 0 && t.output.with == nil && t.output.why == "" {
-			t.output.why = "no output is known"
+		} else {
+			outputAt = take(&t.output, func(v voice) float64 { return v.out * perByte })
 		}
-	}
-	if hostAt < 0 && outputAt < 0 {
-		return t
 	}
 	a := mat.NewDense(n, p, nil)
 	for j, c := range columns {
@@ -386,23 +382,26 @@ func (s *solution) widen() {
 		if !p.bounded {
 			continue
 		}
+		low, high := s.besides(p.byHost)
+		out := 0.0
+		if p.what == compute {
+			out = s.told.output.reachIfKnown() * outputs[p.model]
+		}
 		half := p.quantile * math.Sqrt(p.variance)
-		more := s.besides(p, outputs[p.model])
-		more = math.Hypot(half, more) - half
-		p.low, p.high = max(0, p.low-more), p.high+more
+		p.low = max(0, p.low+half-math.Sqrt(half*half+low*low+out*out))
+		p.high += math.Sqrt(half*half+high*high+out*out) - half
 	}
 }
 
-// besides is by how much a number may be off because the host and outputs are.
-func (s *solution) besides(p *parameter, output float64) float64 {
-	off := 0.0
-	if s.told.host.known {
-		off = p.byHost * s.told.host.reach
+// besides is by how much a number that moves with the host may be lower, and higher, because the
+// host is as unsure as it is: by its interval, or by how far hosts of the kind differ.
+func (s *solution) besides(moves float64) (low, high float64) {
+	if h := &s.told.host; h.known {
+		return math.Abs(moves * h.reach), math.Abs(moves * h.reach)
 	}
-	if s.told.output.known && p.what == compute {
-		off = math.Hypot(off, output*s.told.output.reach)
-	}
-	return off
+	known := s.builtinHost()
+	a, b := moves*(known.Low-s.host), moves*(known.High-s.host)
+	return -min(0, a, b), max(0, a, b)
 }
 
 // estimate is the number as it is written down.
@@ -446,20 +445,14 @@ func (s *solution) factor(model string, output float64) *cost.Estimate {
 	low, high := p.value-s.host, p.value-s.host
 	moves := p.byHost - 1 // of the compute without the host, for each ms that the host takes more
 	variance := p.variance
-	if host.known {
-		for k, q := range s.free { // it is told by this model, among others
-			if q.what == compute {
-				variance += 2 * moves * host.weights[q.model] * s.covariance(at, k)
-			}
+	for k, q := range s.free { // the host is told by this model, among others
+		if q.what == compute && host.known {
+			variance += 2 * moves * host.weights[q.model] * s.covariance(at, k)
 		}
-		half := math.Hypot(p.quantile*math.Sqrt(max(0, variance)), moves*host.reach)
-		half = math.Hypot(half, s.told.output.reachIfKnown()*output)
-		low, high = low-half, high+half
-	} else {
-		half, known := p.quantile*math.Sqrt(variance), s.builtinHost()
-		low += min(0, moves*(known.High-s.host)) - half
-		high += max(0, moves*(known.Low-s.host)) + half
 	}
+	half := math.Hypot(p.quantile*math.Sqrt(max(0, variance)), s.told.output.reachIfKnown()*output)
+	less, more := s.besides(moves)
+	low, high = low-math.Hypot(half, less), high+math.Hypot(half, more)
 	low, high = round(max(0, low)/shape), round(max(0, high)/shape)
 	low, high = min(low, e.Value), max(high, e.Value)
 	e.Low, e.High = &low, &high
@@ -525,11 +518,9 @@ func (s *solution) ratio(p, link *parameter, least float64) *cost.Estimate {
 		moves -= value * link.byHost
 	}
 	half := p.quantile * math.Sqrt(max(0, variance))
-	if s.told.host.known {
-		half = math.Hypot(half, moves*s.told.host.reach)
-	}
-	half /= link.value
-	low, high := round(max(least, value-half)), round(max(least, value+half))
+	less, more := s.besides(moves)
+	less, more = math.Hypot(half, less)/link.value, math.Hypot(half, more)/link.value
+	low, high := round(max(least, value-less)), round(max(least, value+more))
 	e.Low, e.High = &low, &high
 	return e
 }
