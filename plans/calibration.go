@@ -218,6 +218,7 @@ func (r *Resolved) calibrate(models []*resolving) {
 			continue
 		}
 		m.calibrated(c, known, r.Version)
+		r.Files[i].Timing = m.file.Timing
 	}
 }
 
