@@ -260,3 +260,124 @@ func TestIntervalsOfOpsAreHonest(t *testing.T) {
 		})
 	}
 }
+
+// Three nets of known shapes may tell the host, fewer do not; what is kept says why.
+func TestHostOfSeveralModels(t *testing.T) {
+	h := desktop(t)
+	h.off, h.relative = 0.02, 0.004
+	c := mustFit(t, h.timed(3, 20), &h.link)
+	if !c.Host.Known() || c.Host.Source != "measured" {
+		t.Errorf("host %+v", c.Host)
+	}
+	near(t, "host", c.Host.Value, h.host, 25)
+	if width := *c.Host.High - *c.Host.Low; width > 0.43 {
+		t.Errorf("host %v to %v, which hosts of the kind are known to take anyway", *c.Host.Low, *c.Host.High)
+	}
+
+	h.nets = h.nets[3:]
+	c = mustFit(t, h.timed(3, 20), &h.link)
+	if c.Host.Known() || c.Host.Value != 0.13 || c.Host.Low != nil || c.Host.Why != "the compute of 3 models by their shapes would tell it, and it is known of 2" {
+		t.Errorf("host of two models: %+v", c.Host)
+	}
+	if f := c.Model("large", "").Factor; !f.Known() || *f.Low > h.factor["large"] || *f.High < h.factor["large"] {
+		t.Errorf("factor %+v", f)
+	}
+
+	// Three nets of one size: their compute and the host are one and the same.
+	h = desktop(t)
+	h.nets = []net{h.nets[2], h.nets[2], h.nets[2]}
+	h.nets[1].name, h.nets[2].name = "other", "third"
+	c = mustFit(t, h.timed(3, 20), &h.link)
+	if c.Host.Known() || len(c.Host.With) != 1 || c.Host.With[0] != "the compute of the models" {
+		t.Errorf("host of equal models: %+v", c.Host)
+	}
+
+	// A net that takes twice what its shapes say does not make the others' host another one.
+	h = desktop(t)
+	h.off = 0.02
+	extra := h.nets[2]
+	extra.name = "dense"
+	h.nets = append(h.nets, extra)
+	d := h.timed(3, 20)
+	before := mustFit(t, d, &h.link)
+	for i := range d.Timings {
+		if f := &d.Files[d.Timings[i].File]; f.Model == "dense" {
+			d.Timings[i].MS += h.compute(&extra) - h.host
+		}
+	}
+	after := mustFit(t, d, &h.link)
+	if !after.Host.Known() || math.Abs(after.Host.Value-before.Host.Value) > (*before.Host.High-*before.Host.Low)/2 {
+		t.Errorf("host %+v, was %+v", after.Host, before.Host)
+	}
+}
+
+// What ops compute hides what they stream: by bytes alone the same calls say that streaming costs
+// nothing, or something else.
+func TestStreamingThatHides(t *testing.T) {
+	h := desktop(t)
+	h.off, h.relative = 0, 0.002
+	h.nets = h.nets[4:]
+	h.nets[0].splits = [][]int{{41}, {0, 1, 2, 3, 4, 5, 6, 7, 41}} // early ops, whose transfer is hidden
+	d := h.timed(1, 20)
+	c := mustFit(t, d, &h.link)
+	near(t, "rate", c.Load.Value, h.mbPerS*1000, 1)
+	near(t, "compute", c.Model("huge", "").Compute.Value, h.compute(&h.nets[0]), 1)
+	if c.Residuals.WorstPercent > 0.5 || c.Residuals.Excess > 0 {
+		t.Errorf("%+v", c.Residuals)
+	}
+	for i := range d.Files {
+		d.Files[i].Ops = nil
+	}
+	if c = mustFit(t, d, &h.link); c.Model("huge", "").Factor != nil || c.Residuals.WorstPercent < 2 {
+		t.Errorf("without ops: factor %+v, off by %v %%", c.Model("huge", "").Factor, c.Residuals.WorstPercent)
+	}
+	// One file without ops leaves its model without.
+	d = h.timed(1, 20)
+	d.Files[1].Ops = nil
+	if c = mustFit(t, d, &h.link); c.Model("huge", "").Factor != nil {
+		t.Errorf("ops of one file of two: factor %+v", c.Model("huge", "").Factor)
+	}
+}
+
+// A net all of whose ops are streamed and last no longer than that says nothing of its compute.
+func TestComputeThatHides(t *testing.T) {
+	h := desktop(t)
+	n := net{name: "dense", fixed: 20_000, output: 1_000, splits: [][]int{{0, 1, 2, 3}}}
+	for range 4 {
+		n.ops = append(n.ops, conv(0.05, 40))
+	}
+	h.nets = append(h.nets, n)
+	c := mustFit(t, h.timed(2, 20), &h.link)
+	m := c.Model("dense", "")
+	if m.Compute.Known() || m.Factor.Known() || m.Factor.Value != 1 || !containsText([]string{m.Compute.Why}, "hides behind what it streams") {
+		t.Errorf("compute %+v, factor %+v", m.Compute, m.Factor)
+	}
+	if !containsText(c.Warnings, `the compute time of "dense" is not known: what it computes hides`) {
+		t.Errorf("warnings %q", c.Warnings)
+	}
+	near(t, "rate", c.Load.Value, h.mbPerS*1000, 2)
+}
+
+// Passes whose transfer hides keep what is predicted, and so do those of which nothing is streamed.
+func TestPassesThatDoNotShow(t *testing.T) {
+	h := inPasses(t)
+	wide := &h.nets[len(h.nets)-1]
+	wide.splits = [][]int{{5}}
+	c := mustFit(t, h.timed(1, 20), &h.link)
+	if p := c.Model("wide", "").Passes; p == nil || p.Known() || p.Value != 1 || p.Why != "no file of it that was timed streams what is sent in passes" {
+		t.Errorf("nothing streamed: %+v", p)
+	}
+	for i := range wide.ops {
+		if wide.ops[i].passes > 1 {
+			wide.ops[i].bytes = 5_000
+		}
+	}
+	wide.splits = [][]int{{1, 2, 5}}
+	c = mustFit(t, h.timed(1, 20), &h.link)
+	if p := c.Model("wide", "").Passes; p == nil || p.Known() || p.Value != 1 || p.Why != "nothing that it sends in passes shows in a file of it that was timed" {
+		t.Errorf("all hidden: %+v", p)
+	}
+	if c.Load.Low == nil || !c.Host.Known() {
+		t.Errorf("rate %+v, host %+v", c.Load, c.Host)
+	}
+}
