@@ -81,7 +81,7 @@ func (p *parameter) name() string {
 	case overhead:
 		return "the overhead of a load"
 	case passes:
-		return fmt.Sprintf("the passes of %q", p.model)
+		return fmt.Sprintf("how often the parameters of %q are sent", p.model)
 	}
 	return "the overlap of a load"
 }
