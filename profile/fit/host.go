@@ -79,7 +79,7 @@ func (s *solution) taught() hostFit {
 	for j, p := range s.free {
 		shape, ok := s.shapes[p.model]
 		switch {
-		case p.what != compute || !ok || p.covered:
+		case p.what != compute || !ok || p.covered || p.value <= 0:
 			continue
 		case !p.bounded:
 			unsure = true

@@ -416,3 +416,26 @@ func TestFewerPassesThanPredicted(t *testing.T) {
 		t.Errorf("off by %v %%, rate %+v, host %+v", c.Residuals.WorstPercent, c.Load, c.Host)
 	}
 }
+
+// Ten thousand samples of 20 models whose ops are known, 100 of each and half of them streamed in a second file.
+func BenchmarkFitOps(b *testing.B) {
+	h := desktop(b)
+	h.nets = nil
+	for i := range 20 {
+		n := net{name: fmt.Sprintf("m%02d", i), fixed: 200_000 + int64(i)*10_000, output: 1_000, splits: [][]int{nil, nil}}
+		for k := range 100 {
+			n.ops = append(n.ops, conv(0.01*float64(1+i), float64(1+k)/20))
+			if k%2 == 0 {
+				n.splits[1] = append(n.splits[1], k)
+			}
+		}
+		h.nets = append(h.nets, n)
+	}
+	d := h.timed(1, 125)
+	b.ResetTimer()
+	for b.Loop() {
+		if _, err := fit.Fit(d, &h.link); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
