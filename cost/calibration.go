@@ -5,6 +5,10 @@ package cost
 // number says where it came from and how far it may be off.
 //
 //	steady = compute + (instructions + input) / rate + output x g + streaming
+//
+// where compute is host + factor x modelled compute for a model whose shapes are
+// known, and streaming the sum over its ops of max(0, passes x streamed / rate - factor x modelled compute).
+//
 //	cold   = steady + max(0, (cached + load instructions) / rate - overlap) + overhead
 type Calibration struct {
 	Device  string   `json:"device,omitempty"` // as the runtime that was timed lists it
@@ -13,9 +17,10 @@ type Calibration struct {
 	Stream  Estimate `json:"stream_bytes_per_ms"` // everything else a call sends; as Load unless samples show it to be faster
 	Over    Estimate `json:"overhead_ms"`
 	Overlap Estimate `json:"overlap_ms"`
-	// Host is what the host takes for every call, and Output what a byte of output
-	// takes. Nil in calibrations that were made before they were fitted: output
-	// then crosses at the rate of streaming, and the host's part is in each model's compute.
+	// Host is what the host takes for every call, in ms, and Output what a byte of output
+	// takes. Output is nil where it crosses at the rate of streaming: the link is not
+	// known, or the calibration is an older one. Host is nil where nothing was assumed about it.
+	// Either way the host's part is in each model's compute.
 	Host   *Estimate `json:"host_ms,omitempty"`
 	Output *Estimate `json:"output_ms_per_byte,omitempty"`
 	// Models are sorted by name.
@@ -145,10 +150,13 @@ func (c *Calibration) On(link Link) Link {
 	if c.Output != nil {
 		link.OutputMSPerByte = c.Output.Value
 	}
-	if c.Host != nil {
-		link.Call = Exactly(c.Host.Value)
-		if c.Host.Low != nil && c.Host.High != nil {
-			link.Call.Low, link.Call.High = *c.Host.Low, *c.Host.High
+	switch h := c.Host; {
+	case h != nil && !h.Known(): // what the compute times were fitted with; hosts differ as they did
+		link.Call = Range{h.Value, min(link.Call.Low, h.Value), max(link.Call.High, h.Value)}
+	case h != nil:
+		link.Call = Exactly(h.Value)
+		if h.Low != nil && h.High != nil {
+			link.Call.Low, link.Call.High = *h.Low, *h.High
 		}
 	}
 	return link

@@ -130,6 +130,14 @@ func TestReaches(t *testing.T) {
 	}
 }
 
+// Up to its first knee a time does not grow with the factor.
+func TestFactorBeyondAllThatHides(t *testing.T) {
+	ops := []Op{{MS: 1, Streamed: 100_000, Passes: 1}, {MS: 1, Streamed: 300_000, Passes: 1}} // 0.25 and 0.75 ms
+	for _, factor := range []float64{0.3, 0.5, 0.74, 0.8, 2} {
+		near(t, "factor", Factor(ops, OpsMS(ops, factor, 4e5), 4e5), factor, 1e-12)
+	}
+}
+
 // The factor that a measured time gives reproduces it, wherever it lies between the knees.
 func TestFactorGivesTheTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -406,5 +414,35 @@ func TestCPUTime(t *testing.T) {
 	}
 	if !(CPU{}).None() || deeplab.None() {
 		t.Error("what is left to the CPU is not told from nothing")
+	}
+}
+
+// A link is the calibrated one: what samples told stands in for what is built in, with its interval; what was
+// kept is what the rest was fitted with, and hosts differ as they did.
+func TestCalibratedLink(t *testing.T) {
+	usb3 := link(t, "usb3")
+	low, high := 0.2, 0.3
+	c := &Calibration{Load: Estimate{Value: 4e5, Source: "measured"}, Stream: Estimate{Value: 5e5}, Over: Estimate{Value: 1}}
+	if l := c.On(usb3); l.BytesPerMS != 4e5 || l.OverheadMS != 1 || l.RateLow != 0 || l.RateHigh != 0 || l.OutputMSPerByte != 1/5e5 || l.Call != usb3.Call {
+		t.Errorf("an older calibration gives %+v", l)
+	}
+	c.Output = &Estimate{Value: 7e-6}
+	c.Host = &Estimate{Value: 0.25, Low: &low, High: &high, Source: "measured"}
+	if l := c.On(usb3); l.OutputMSPerByte != 7e-6 || l.Call != (Range{0.25, 0.2, 0.3}) {
+		t.Errorf("%+v", l)
+	}
+	c.Host = &Estimate{Value: 0.25, Source: "imported"}
+	if l := c.On(usb3); l.Call != Exactly(0.25) {
+		t.Errorf("a host without interval: %+v", l.Call)
+	}
+	c.Load.Source = SourceModelled
+	for _, x := range []struct {
+		ms   float64
+		want Range
+	}{{0.13, usb3.Call}, {0.9, Range{0.9, 0, 0.9}}} {
+		c.Host = &Estimate{Value: x.ms, Source: SourceModelled}
+		if l := c.On(usb3); l.Call != x.want || l.RateLow != usb3.RateLow {
+			t.Errorf("a host of %v ms that was kept: %+v", x.ms, l)
+		}
 	}
 }

@@ -137,7 +137,7 @@ func checkCalibration(c *cost.Calibration) error {
 			}
 		}
 		for _, f := range m.Files {
-			if f.CachedBytes < 0 || f.StreamedBytes < 0 || f.FixedBytes < 0 || f.LoadBytes < 0 ||
+			if f.OutputBytes < 0 || f.OutputBytes > f.FixedBytes || f.CachedBytes < 0 || f.StreamedBytes < 0 || f.FixedBytes < 0 || f.LoadBytes < 0 ||
 				max(f.CachedBytes, f.StreamedBytes, f.FixedBytes, f.LoadBytes) > math.MaxInt32 {
 				errs = append(errs, fmt.Errorf("a file of model %s has impossible sizes", quote(m.Name)))
 			}
@@ -218,6 +218,7 @@ func (r *Resolved) calibrate(models []*resolving) {
 			continue
 		}
 		m.calibrated(c, known, r.Version)
+		r.Files[i].Timing = m.file.Timing
 	}
 }
 
@@ -228,7 +229,11 @@ func (m *resolving) calibrated(c *Calibrated, known *cost.CalibratedModel, v com
 	program := cost.Program{Ops: a.TPUOps, Compiler16: !m.plan.Compiler.Version.Sequential(), Softmax: a.Timing.Softmax}
 	timed := program.InstructionBytes()
 	program.Compiler16 = !v.Sequential()
-	traffic := cost.Traffic{Output: min(cmp.Or(timedFile.OutputBytes, m.file.traffic().Output), timedFile.FixedBytes)}
+	output := timedFile.OutputBytes // as it was counted when the compute was fitted
+	if c.Output == nil {
+		output = min(cmp.Or(output, m.file.traffic().Output), timedFile.FixedBytes)
+	}
+	traffic := cost.Traffic{Output: output}
 	traffic.Instructions = max(0, timedFile.FixedBytes-traffic.Output+program.InstructionBytes()-timed) // and the input
 	m.file.Timing = timing.New(a, m.plan.Devices[0].Link, traffic, timing.LoadBytes(m.file.Facts))
 	m.file.Timing.Calibrate(timing.Calibration{

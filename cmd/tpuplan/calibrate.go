@@ -15,6 +15,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/compile/timing"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/plans"
 	"github.com/tpuplan/tpuplan/profile"
@@ -29,7 +30,10 @@ func calibrateCommand(u *ui) *cli.Command {
 		ArgsUsage: "SAMPLES...",
 		Description: `Reads samples (JSON lines tpuplan/sample/v1; "-" is standard input) of one
 device and fits the rate of its link, what a load costs besides, and the compute
-time and streaming slope of each model, with 95 % intervals. What the samples
+time and streaming slope of each model, with 95 % intervals. Of models of a --plan
+it knows what each op computes and streams: it fits by what factor their compute
+differs from that of their shapes, how often nets in passes are sent their
+parameters, and with three models or more what the host takes. What the samples
 cannot tell apart is named and keeps its built-in value. With -o the result is
 written as a file for the calibration key of a plan's [[device]].
 
@@ -175,6 +179,8 @@ type timed struct {
 	runs    map[string]*timedRun    // by the name of the run
 	models  map[string][]*fit.File  // by the name of the model, least streamed first
 	planned map[string]*plannedFile // by the name of the plan's model
+	link    *cost.Link              // nil if it is not known
+	compile compile.Settings        // of the plan
 }
 
 type timedRun struct {
@@ -188,6 +194,9 @@ type plannedFile struct {
 	source, compiled string // paths; source "" if the plan's file is compiled already
 	sourceSHA256     string
 	found            *fit.File
+
+	model *tflite.Source // the source, once it was needed
+	twin  *compile.Model // what is known of compiling it
 }
 
 // read takes in what the flags name and returns the link, nil if none is known.
@@ -210,6 +219,7 @@ func (t *timed) read(c *cli.Context) (*cost.Link, error) {
 		}
 		link = &l
 	}
+	t.link = link
 	for _, name := range c.StringSlice("run") {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -235,6 +245,7 @@ func (t *timed) read(c *cli.Context) (*cost.Link, error) {
 // plan takes the models of a plan.
 func (t *timed) plan(plan *plans.Plan) error {
 	local := func(slashPath string) string { return plans.LocalPath(plan.Dir, slashPath) }
+	t.compile = compile.Settings{Version: plan.Compiler.Version, MinRuntime: plan.Compiler.MinRuntime, AllRegions: plan.Compiler.AllRegions}
 	for _, m := range plan.Models {
 		p := &plannedFile{source: local(m.File), compiled: local(path.Join(plan.Compiler.OutDir, compile.OutputName(m.File)))}
 		f, err := t.open(p.source)
@@ -313,8 +324,34 @@ func (t *timed) file(model, path string) (*fit.File, error) {
 	file := fit.FileOf(model, filepath.Base(path), f.SHA256(), c)
 	if p := t.planned[model]; p != nil {
 		file.SourceSHA256 = p.sourceSHA256
+		if file.Ops, err = t.ops(p, c); err != nil {
+			return nil, err
+		}
 	}
 	return file, nil
+}
+
+// ops are those of a plan's model as a compiled file has them; nil if nothing is
+// known of them, or if the file does not look like this model compiled as the plan says.
+func (t *timed) ops(p *plannedFile, c *tflite.Compiled) ([]cost.Op, error) {
+	if p.source == "" || t.link == nil || !compile.GenerationFits(c, t.compile.Version) {
+		return nil, nil
+	}
+	if p.twin == nil {
+		f, err := t.open(p.source)
+		if err != nil {
+			return nil, err
+		}
+		if p.model, err = f.Source(); err != nil {
+			return nil, err
+		}
+		p.twin = compile.Analyze(p.model, t.compile)
+	}
+	found := c.Locate(p.model, p.twin.Wants())
+	if p.twin.Failure != nil || p.twin.Origin(p.model, c, found) != nil {
+		return nil, nil
+	}
+	return timing.OpsOf(p.twin, c, found, *t.link), nil
 }
 
 // find is the file of a sample: by its run, else by --models, else by the plan.

@@ -21,7 +21,7 @@ var layers = map[string][]string{
 	"tflite":                    {},
 	"compile/report":            {},
 	"compile":                   {"compile/report", "cost", "tflite"},
-	"compile/timing":            {"compile", "cost"},
+	"compile/timing":            {"compile", "cost", "tflite"},
 	"compile/emit":              {"compile"},
 	"compile/run":               {"compile", "compile/report", "internal/process", "tflite"},
 	"cost":                      {},

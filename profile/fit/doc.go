@@ -1,10 +1,11 @@
 // Package fit turns timed calls into a [cost.Calibration]: the rate of the
-// link, what a load costs besides its bytes, and for each model its compute
-// time and what streaming costs it beyond the transfer.
+// link, what a load costs besides its bytes, what the host takes, and for each model
+// its compute time and what streaming costs it.
 //
 // [Collect] sorts samples by compiled file and kind of call, [Fit] fits. The
 // formulas are those of [cost.Calibration]; they are linear in what is looked
-// for, except where small loads hide behind compute.
+// for, except where small loads or streamed parameters hide behind compute: there a
+// step of the minimisation takes what is hidden where it stands.
 //
 // How it is done. Calls of one file, kind and run are a cell; all samples of a
 // cell have one expected time. How much repeats scatter is taken from within
@@ -21,4 +22,7 @@
 // the cells that matter to the parameter (Satterthwaite). They widen where
 // repeats follow each other (drift), and where cells disagree by more than
 // their repeats allow (the formulas are then not the whole truth).
+//
+// Where a file's ops are known ([File].Ops), compute times of several models then tell the
+// host's part of them, and how far each model is from its shapes.
 package fit

@@ -31,6 +31,7 @@ type cell struct {
 	// call is hidden, hidden . parameters + givenHidden.
 	row, hidden        []float64
 	given, givenHidden float64
+	streams            *streaming // what its ops stream, nil where they are not known
 }
 
 // what a parameter is.
@@ -43,6 +44,7 @@ const (
 	slope                // of a model
 	overhead             // of a load
 	overlap              // of a load
+	passes               // of a model: ms per byte that is sent in passes, as often as predicted
 )
 
 // parameter is one number to be fitted, or kept.
@@ -58,7 +60,10 @@ type parameter struct {
 	apart   float64 // the share of its effect that no other parameter has
 
 	value, signed, low, high float64
-	bounded                  bool // low and high are known
+	bounded                  bool    // low and high are known
+	variance, quantile       float64 // of value, where they are: its sampling variance, and half the interval in deviations
+	byHost                   float64 // by how much value moves with the host's ms
+	covered                  bool    // of a compute time: every file streams so much that hardly any of it shows
 	samples                  int
 	sources                  map[profile.Source]int
 }
@@ -75,6 +80,8 @@ func (p *parameter) name() string {
 		return fmt.Sprintf("the streaming slope of %q", p.model)
 	case overhead:
 		return "the overhead of a load"
+	case passes:
+		return fmt.Sprintf("how often the parameters of %q are sent", p.model)
 	}
 	return "the overlap of a load"
 }
@@ -108,6 +115,19 @@ func Fit(d *Data, link *cost.Link) (*cost.Calibration, error) {
 	pure, repeated := within(cells)
 	f := &fitting{data: d, link: link, cells: cells, pure: pure, repeated: repeated}
 	f.sizes = f.loadSizes()
+	f.know()
+	best, err := f.best()
+	if err != nil {
+		return nil, err
+	}
+	if best, err = f.withHost(best); err != nil {
+		return nil, err
+	}
+	return best.calibration(), nil
+}
+
+// best fits the shape of the formulas that the samples call for.
+func (f *fitting) best() (*solution, error) {
 	best, err := f.solve(shape{})
 	if err == nil && best.find(rate).value == 0 {
 		best, err = f.solve(shape{still: true})
@@ -116,7 +136,7 @@ func Fit(d *Data, link *cost.Link) (*cost.Calibration, error) {
 		return nil, err
 	}
 	if best.shape.still {
-		return best.calibration(), nil
+		return best, nil
 	}
 	simple := best
 	for _, s := range simple.alternatives() {
@@ -131,7 +151,7 @@ func Fit(d *Data, link *cost.Link) (*cost.Calibration, error) {
 			best = other
 		}
 	}
-	return best.calibration(), nil
+	return best, nil
 }
 
 // group makes the cells, sorted.
@@ -168,6 +188,11 @@ type fitting struct {
 	pure     noise     // from repeats alone
 	repeated bool      // pure is known
 	sizes    []float64 // of loads, ascending
+
+	shapes map[string]float64 // modelled compute of the models whose ops are known, in ms
+	host   float64            // what is taken off a compute time for the host, in ms
+	told   hostFit            // what the models taught about it
+	output float64            // ms per byte of output; 0: it crosses at the link's rate
 }
 
 // solution is one fit.
@@ -181,12 +206,14 @@ type solution struct {
 	values []float64
 	loss   float64
 
-	samples  int
-	outliers int
-	excess   float64 // 1, or by how much intervals are widened because cells disagree
-	doubt    float64 // by what factor differences of twice the loss are larger than by chance alone
-	drift    float64 // correlation of successive repeats, 0 if none is seen
-	noise    float64 // relative, of a typical cell
+	samples    int
+	outliers   int
+	excess     float64                // 1, or by how much intervals are widened because cells disagree
+	start      []float64              // where the search begins, in units
+	doubt      float64                // by what factor differences of twice the loss are larger than by chance alone
+	covariance func(a, b int) float64 // of the free parameters; nil without intervals
+	drift      float64                // correlation of successive repeats, 0 if none is seen
+	noise      float64                // relative, of a typical cell
 }
 
 // loadSizes are the sizes of the loads that were timed, ascending.
@@ -267,7 +294,11 @@ func (f *fitting) parameters(s shape) []*parameter {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		all = append(all, &parameter{what: compute, model: name})
+		p := &parameter{what: compute, model: name}
+		if ms, ok := f.shapes[name]; ok {
+			p.builtin = f.host + ms
+		}
+		all = append(all, p)
 	}
 	perByte, over := 0.0, cost.DefaultOverheadMS
 	if f.link != nil {
@@ -277,9 +308,16 @@ func (f *fitting) parameters(s shape) []*parameter {
 	if s.streams {
 		all = append(all, &parameter{what: stream, builtin: perByte})
 	}
+	for _, name := range names {
+		if f.inPasses(name) {
+			all = append(all, &parameter{what: passes, model: name, builtin: perByte})
+		}
+	}
 	if !s.streams {
 		for _, name := range names {
-			all = append(all, &parameter{what: slope, model: name})
+			if _, ok := f.shapes[name]; !ok {
+				all = append(all, &parameter{what: slope, model: name})
+			}
 		}
 	}
 	if s.hides && s.hidden == 0 {
@@ -291,7 +329,8 @@ func (f *fitting) parameters(s shape) []*parameter {
 	return all
 }
 
-// effect is what one unit of a parameter adds to the time of a call.
+// effect is what one unit of a parameter adds to the time of a call, besides
+// what ops stream whose computing is known.
 func (f *fitting) effect(p *parameter, c *cell, hidden bool, s shape) float64 {
 	file := &f.data.Files[c.file]
 	loads := c.cold && !hidden
@@ -303,14 +342,14 @@ func (f *fitting) effect(p *parameter, c *cell, hidden bool, s shape) float64 {
 	case rate:
 		bytes := 0.0
 		if !s.streams {
-			bytes = file.warm()
+			bytes = f.sent(file)
 		}
 		if loads {
 			bytes += file.load()
 		}
 		return bytes
 	case stream:
-		return file.warm()
+		return f.sent(file)
 	case slope:
 		if file.Model == p.model {
 			return float64(file.StreamedBytes)
@@ -334,21 +373,51 @@ const (
 	barely      = 0.1
 )
 
-// separate decides which parameters the samples tell.
-func (f *fitting) separate(all []*parameter, s shape, hidden func(*cell) bool) {
+// separate decides which parameters the samples tell, by what each adds to the
+// times where the parameters are as at says.
+func (f *fitting) separate(all []*parameter, s shape, at func(*parameter) float64, hidden func(*cell) bool) {
+	f.cover(all, at)
+	joined := map[*parameter]parameter{} // passes that count as predicted: their bytes are the link's
+	for again := true; again; {
+		again = false
+		for _, p := range all {
+			is, ok := joined[p]
+			p.kept, p.why, p.with, p.shaky = ok, is.why, is.with, false
+			if s.still && p.what == rate {
+				p.kept, p.why = true, "calls that send more bytes do not take longer"
+			}
+		}
+		f.tell(all, f.rows(all, s), at, hidden)
+		for _, p := range all {
+			if _, ok := joined[p]; p.what == passes && p.kept && !ok {
+				joined[p], again = *p, true
+			}
+		}
+	}
+}
+
+// tell keeps, of the parameters that are free, those that the cells cannot tell.
+func (f *fitting) tell(all []*parameter, cells []*cell, at func(*parameter) float64, hidden func(*cell) bool) {
+	var free []*parameter
+	var x []float64
+	for _, p := range all {
+		if !p.kept {
+			free, x = append(free, p), append(x, at(p))
+		}
+	}
+	local := make([][]float64, len(cells))
+	for i, c := range cells {
+		_, local[i] = c.near(x, hidden(c))
+	}
 	var basis [][]float64 // orthonormal
 	var kept []*parameter // that span it
 	var columns [][]float64
-	for _, p := range all {
-		v := make([]float64, len(f.cells))
-		for i, c := range f.cells {
-			v[i] = f.effect(p, c, hidden(c), s) / c.median
+	for j, p := range free {
+		v := make([]float64, len(cells))
+		for i, c := range cells {
+			v[i] = local[i][j] / c.median
 		}
 		length := math.Sqrt(dot(v, v))
-		if s.still && p.what == rate {
-			p.kept, p.why = true, "calls that send more bytes do not take longer"
-			continue
-		}
 		if length == 0 {
 			p.kept, p.why = true, absent(p)
 			continue
@@ -389,6 +458,8 @@ func absent(p *parameter) string {
 		return "no file of it that was timed streams parameters"
 	case overhead, overlap:
 		return "no call that loads was timed"
+	case passes:
+		return "nothing that it sends in passes shows in a file of it that was timed"
 	}
 	return "no sample shows it"
 }
@@ -421,18 +492,21 @@ func partners(columns [][]float64, of []*parameter, v []float64) []string {
 
 // promises reports whether another shape may be worth a fit.
 func (s *solution) promises(other shape) bool {
-	next, err := s.prepare(other)
+	next, err := s.prepare(other, s.fitted())
 	if err != nil {
 		return false
 	}
+	x := next.start
+	if x == nil {
+		x = make([]float64, len(next.free))
+	}
 	rows, given := make([][]float64, len(s.cells)), make([]float64, len(s.cells))
 	for i, c := range next.cells {
-		rows[i], given[i] = c.row, c.given
-		if next.hiddenIn(c) {
-			rows[i], given[i] = c.hidden, c.givenHidden
-		}
+		var ms float64
+		ms, rows[i] = c.near(x, next.hiddenIn(c))
+		given[i] = ms - dot(rows[i], x)
 	}
-	sys := &system{cells: s.cells, n: len(s.free)}
+	sys := &system{cells: s.cells, n: len(s.free), start: s.start}
 	return sys.gain(s.values, rows, given, len(next.free)) > better/2*s.doubt
 }
 
@@ -441,70 +515,81 @@ func (s *solution) hiddenIn(c *cell) bool {
 	return s.shape.hidden > 0 && c.cold && s.data.Files[c.file].load() <= s.sizes[s.shape.hidden-1]
 }
 
+// rounds is how often what the samples tell is decided anew, from where the
+// fit came out. Which ops stream visibly, and so what can be told, depends on it.
+const rounds = 4
+
 // solve fits one shape.
 func (f *fitting) solve(s shape) (*solution, error) {
-	out, err := f.prepare(s)
-	if err != nil {
-		return nil, err
-	}
-	if err := out.estimate(); err != nil {
-		return nil, err
-	}
-	for j, p := range out.free {
-		p.value = out.values[j] / out.units[j]
-		p.signed /= out.units[j]
-		p.low, p.high = p.low/out.units[j], p.high/out.units[j]
-	}
-	for _, p := range out.all {
-		if p.kept {
-			p.value = p.builtin
+	at := f.first()
+	for n := 1; ; n++ {
+		out, err := f.prepare(s, at)
+		if err != nil {
+			return nil, err
+		}
+		if err := out.estimate(); err != nil {
+			return nil, err
+		}
+		for j, p := range out.free {
+			p.value = out.values[j] / out.units[j]
+			p.signed /= out.units[j]
+			p.low, p.high = p.low/out.units[j], p.high/out.units[j]
+		}
+		for _, p := range out.all {
+			switch {
+			case p.kept && p.what == passes:
+				p.value = out.streaming().value
+			case p.kept:
+				p.value = p.builtin
+			}
+		}
+		if len(f.shapes) == 0 || n == rounds {
+			return out, nil
+		}
+		// In the end the last decision stands: the times it gives are right for the files
+		// that were timed, and only a number at the brink of being told may be called so.
+		at = out.fitted()
+		next, err := f.prepare(s, at)
+		if err != nil || slices.EqualFunc(out.all, next.all, func(a, b *parameter) bool { return a.kept == b.kept && a.covered == b.covered }) {
+			return out, nil
 		}
 	}
-	return out, nil
 }
 
-// prepare decides what is fitted and makes the rows.
-func (f *fitting) prepare(s shape) (*solution, error) {
+// prepare decides what is fitted and makes the rows; at is where the parameters about are.
+func (f *fitting) prepare(s shape, at func(*parameter) float64) (*solution, error) {
 	out := &solution{fitting: f, shape: s, all: f.parameters(s), excess: 1, doubt: 1}
-	f.separate(out.all, s, out.hiddenIn)
+	f.separate(out.all, s, at, out.hiddenIn)
 	for _, p := range out.all {
 		if !p.kept {
 			out.free = append(out.free, p)
+			out.start = append(out.start, at(p))
 		} else if p.what == rate && f.link == nil {
 			return nil, fmt.Errorf("%w: %s", ErrNoLink, p.why)
 		}
 	}
-	for _, original := range f.cells {
-		c := *original
-		c.row = make([]float64, len(out.free))
-		c.given, c.givenHidden = 0, 0
-		if s.hidden > 0 && c.cold {
-			c.hidden = make([]float64, len(out.free))
-		}
-		k := 0
-		for _, p := range out.all {
-			loud, silent := f.effect(p, &c, false, s), f.effect(p, &c, true, s)
-			if p.kept {
-				c.given += loud * p.builtin
-				c.givenHidden += silent * p.builtin
-				continue
-			}
-			c.row[k] = loud
-			if c.hidden != nil {
-				c.hidden[k] = silent
-			}
-			k++
-		}
-		out.samples += len(c.ms)
-		out.cells = append(out.cells, &c)
-	}
+	out.cells = f.rows(out.all, s)
 	// Parameters are counted in units of what they do to the times, so that
 	// bytes and calls are alike to the arithmetic.
 	out.units = make([]float64, len(out.free))
 	for _, c := range out.cells {
-		for j, v := range c.row {
+		out.samples += len(c.ms)
+		if s.hidden == 0 || !c.cold {
+			c.hidden = nil
+		}
+		row := c.row
+		if c.streams != nil {
+			_, row = c.streams.add(out.start, 0, c.row)
+		}
+		for j, v := range row {
 			out.units[j] = max(out.units[j], math.Abs(v)/c.median)
 		}
+	}
+	for j, u := range out.units {
+		out.start[j] *= u
+	}
+	if len(f.shapes) == 0 {
+		out.start = nil // the medians will do
 	}
 	for _, c := range out.cells {
 		for j, u := range out.units {
@@ -513,13 +598,38 @@ func (f *fitting) prepare(s shape) (*solution, error) {
 				c.hidden[j] /= u
 			}
 		}
+		c.streams = c.streams.in(out.units)
 	}
 	return out, nil
 }
 
+// rows makes the cells anew, with what the free parameters add to their times.
+func (f *fitting) rows(all []*parameter, s shape) []*cell {
+	var cells []*cell
+	for _, original := range f.cells {
+		c := *original
+		file := &f.data.Files[c.file]
+		c.row, c.hidden = nil, nil
+		c.given = float64(float64(file.OutputBytes) * f.output)
+		c.givenHidden = c.given
+		for _, p := range all {
+			loud, silent := f.effect(p, &c, false, s), f.effect(p, &c, true, s)
+			if p.kept {
+				c.given += loud * p.builtin
+				c.givenHidden += silent * p.builtin
+				continue
+			}
+			c.row, c.hidden = append(c.row, loud), append(c.hidden, silent)
+		}
+		c.streams = f.streamed(file, all)
+		cells = append(cells, &c)
+	}
+	return cells
+}
+
 // estimate finds the parameters and their intervals, in units.
 func (s *solution) estimate() error {
-	sys := &system{cells: s.cells, n: len(s.free)}
+	sys := &system{cells: s.cells, n: len(s.free), start: s.start}
 	spare := s.samples - sys.n
 	if s.repeated {
 		s.pure.scale(s.cells)
@@ -527,7 +637,7 @@ func (s *solution) estimate() error {
 		return err
 	}
 	// Intervals follow from the estimate without bounds, for the loads that are hidden in this shape.
-	fixed := &system{n: sys.n}
+	fixed := &system{n: sys.n, start: s.start}
 	for _, c := range s.cells {
 		own := *c
 		own.hidden = nil
@@ -559,7 +669,7 @@ func (s *solution) estimate() error {
 		p.signed = signed[j]
 		p.sources = map[profile.Source]int{}
 		for _, c := range s.cells {
-			if c.row[j] != 0 {
+			if row := s.shown(c); row[j] != 0 {
 				p.samples += len(c.ms)
 				for source, n := range c.sources {
 					p.sources[source] += n
@@ -645,6 +755,12 @@ func (s *solution) intervals(sys *system, x []float64, spare int) {
 			}
 		}
 	}
+	told := make([]bool, sys.n) // what streams in passes may be hidden where the fit came out
+	for j := range told {
+		if told[j] = information.At(j, j) > 0; !told[j] {
+			information.SetSym(j, j, 1)
+		}
+	}
 	var factor mat.Cholesky
 	if !factor.Factorize(information) {
 		return
@@ -684,7 +800,13 @@ func (s *solution) intervals(sys *system, x []float64, spare int) {
 		}
 	}
 	s.doubt = fewer * s.excess * s.excess
+	s.covariance = func(a, b int) float64 {
+		return variance * inverse.At(a, b) * s.excess * s.excess / (s.units[a] * s.units[b])
+	}
 	for j, p := range s.free {
+		if !told[j] {
+			continue
+		}
 		total, squared := 0.0, 0.0
 		for _, c := range sys.cells {
 			g := 0.0
@@ -707,7 +829,9 @@ func (s *solution) intervals(sys *system, x []float64, spare int) {
 			freedom = math.Min(total*total/squared, freedom)
 		}
 		freedom = math.Max(1, math.Min(freedom, limit))
-		reach := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}.Quantile(0.975) * math.Sqrt(variance*inverse.At(j, j)) * s.excess
+		p.quantile = distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}.Quantile(0.975)
+		p.variance = s.covariance(j, j)
+		reach := p.quantile * math.Sqrt(variance*inverse.At(j, j)) * s.excess
 		p.low, p.high = math.Max(0, x[j]-reach), math.Max(0, x[j]+reach)
 		p.low, p.high = math.Min(p.low, s.values[j]), math.Max(p.high, s.values[j])
 		p.bounded = true
@@ -737,12 +861,22 @@ func (s *solution) calibration() *cost.Calibration {
 		c.Stream.Why = "no sample shows another rate than that of loads"
 	}
 	c.Over, c.Overlap = s.find(overhead).estimate(), s.find(overlap).estimate()
+	if s.link != nil || len(s.shapes) > 0 {
+		c.Host = s.told.host.estimate(&s.told)
+	}
+	if s.output > 0 {
+		c.Output = s.told.output.estimate(&s.told)
+	}
 	for i := range s.data.Files {
 		f := &s.data.Files[i]
 		if n := len(c.Models); n == 0 || c.Models[n-1].Name != f.Model {
 			m := cost.CalibratedModel{Name: f.Model, Files: []cost.CalibratedFile{}, Slope: cost.Estimate{
 				Source: cost.SourceModelled, Why: "streaming has a rate of its own",
 			}}
+			if _, ok := s.shapes[f.Model]; ok {
+				m.Slope.Why = "its shapes say what streaming takes"
+			}
+			m.Factor, m.Passes = s.factor(f.Model, float64(f.OutputBytes)), s.sendings(f.Model)
 			for _, p := range s.all {
 				switch {
 				case p.model != f.Model:
@@ -765,6 +899,9 @@ func (s *solution) calibration() *cost.Calibration {
 
 // estimate is a parameter as it is written down.
 func (p *parameter) estimate() cost.Estimate {
+	if p.covered {
+		return cost.Estimate{Value: round(p.builtin), Source: cost.SourceModelled, Why: hidesBehind}
+	}
 	if p.kept {
 		return cost.Estimate{Value: round(p.builtin), Source: cost.SourceModelled, Why: p.why, With: p.with}
 	}
@@ -856,6 +993,8 @@ func (s *solution) doubts(c *cost.Calibration) []string {
 	for _, p := range s.all {
 		switch {
 		case p.kept && p.what == slope && p.with == nil: // nothing streams
+		case p.covered:
+			say("%s is not known: %s; time it with more of its parameters cached", p.name(), hidesBehind)
 		case p.kept && len(p.with) > 0 && p.what != overlap:
 			say("%s is not known, %s; %s", p.name(), p.why, advice(p))
 		case p.kept && (p.what == overhead || p.what == rate):
@@ -900,6 +1039,8 @@ func advice(p *parameter) string {
 		return "time calls that load, or files of one model with different splits"
 	case slope:
 		return fmt.Sprintf("time another file of %q that streams more", p.model)
+	case passes:
+		return fmt.Sprintf("time another file of %q that streams less", p.model)
 	}
 	return "time loads of very different sizes"
 }

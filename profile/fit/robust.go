@@ -61,19 +61,28 @@ var tukey = loss{
 // system is the cells with what each parameter adds to their times.
 type system struct {
 	cells []*cell
-	n     int // parameters
+	n     int       // parameters
+	start []float64 // where to begin if ops stream
 }
 
-// predicted is the time of a cell; where a load may hide behind compute it is
-// the longer of the two rows.
+// predicted is the time of a cell, and what the parameters add to it there;
+// where a load may hide behind compute it is the longer of the two rows.
 func (c *cell) predicted(x []float64) (ms float64, row []float64) {
-	ms = dot(c.row, x) + c.given
+	ms, row = dot(c.row, x)+c.given, c.row
 	if c.hidden != nil {
 		if h := dot(c.hidden, x) + c.givenHidden; h > ms {
-			return h, c.hidden
+			ms, row = h, c.hidden
 		}
 	}
-	return ms, c.row
+	return c.streams.add(x, ms, row)
+}
+
+// near is the same for a load that is taken for hidden, or for one that is not.
+func (c *cell) near(x []float64, hidden bool) (ms float64, row []float64) {
+	if hidden {
+		return c.streams.add(x, dot(c.hidden, x)+c.givenHidden, c.hidden)
+	}
+	return c.streams.add(x, dot(c.row, x)+c.given, c.row)
 }
 
 func dot(a, b []float64) float64 {
@@ -104,6 +113,28 @@ func (s *system) weighted(l loss, at []float64, rows [][]float64, given []float6
 	return a, b
 }
 
+// pinned are the weighted rows, and one more for every parameter that none of them
+// knows, which keeps it where it is: what an op streams may be hidden there.
+func (s *system) pinned(l loss, at []float64, rows [][]float64, given, x []float64) (*mat.Dense, []float64) {
+	a, b := s.weighted(l, at, rows, given)
+	if s.start == nil { // nothing hides
+		return a, b
+	}
+	if x == nil {
+		x = s.start
+	}
+	for j := range s.n {
+		if mat.Norm(a.ColView(j), 1) > 0 {
+			continue
+		}
+		rows, _ := a.Dims()
+		a = a.Grow(1, 0).(*mat.Dense)
+		a.Set(rows, j, 1)
+		b = append(b, x[j])
+	}
+	return a, b
+}
+
 // weigh sums the weights of a cell's samples, and their weighted distances from a time.
 func (c *cell) weigh(l loss, at float64) (weight, sum float64) {
 	for _, t := range c.ms {
@@ -122,6 +153,11 @@ func (s *system) expected(x []float64) (at []float64, rows [][]float64, given []
 	for i, c := range s.cells {
 		if x == nil {
 			at[i], rows[i], given[i] = c.median, c.row, c.given
+			if c.streams != nil {
+				var ms float64
+				ms, rows[i] = c.near(s.start, false)
+				given[i] = ms - dot(rows[i], s.start)
+			}
 			continue
 		}
 		at[i], rows[i] = c.predicted(x)
@@ -135,7 +171,7 @@ func (s *system) expected(x []float64) (at []float64, rows [][]float64, given []
 func (s *system) iterate(l loss, x []float64, within float64, solve func(*mat.Dense, []float64) ([]float64, error)) ([]float64, error) {
 	at, rows, given := s.expected(x)
 	for range 100 {
-		next, err := solve(s.weighted(l, at, rows, given))
+		next, err := solve(s.pinned(l, at, rows, given, x))
 		if err != nil {
 			return nil, err
 		}

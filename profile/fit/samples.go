@@ -17,17 +17,20 @@ type File struct {
 	Model        string
 	SourceSHA256 string // of the model before it was compiled; "" is not known
 	cost.CalibratedFile
+	// Ops are all of the model's, as this file has them: how long each computes by its shape,
+	// on the link that was timed, and what of it is streamed, which adds up to StreamedBytes.
+	// They count if they are known of all files of a model; without them streaming is StreamedBytes alone.
+	Ops []cost.Op
 }
 
 func (f *File) load() float64 { return float64(f.CachedBytes + f.LoadBytes) }
-func (f *File) warm() float64 { return float64(f.FixedBytes + f.StreamedBytes) }
 
 // FileOf is a compiled file as its calls go.
 func FileOf(model, name, sha256 string, c *tflite.Compiled) *File {
 	cached, streamed, warm := c.CachedBytes(), c.StreamedBytes(), c.WarmBytes()
 	return &File{Model: model, CalibratedFile: cost.CalibratedFile{
 		File: name, SHA256: sha256,
-		CachedBytes: cached, StreamedBytes: streamed, FixedBytes: warm - streamed, LoadBytes: c.ColdBytes() - warm - cached,
+		CachedBytes: cached, StreamedBytes: streamed, FixedBytes: warm - streamed, OutputBytes: c.WarmDMA().FromTPU, LoadBytes: c.ColdBytes() - warm - cached,
 	}}
 }
 
@@ -91,7 +94,11 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 	var devices []string
 	files := make([]*File, len(samples))
 	var all []*File // distinct
-	known := map[File]*File{}
+	type same struct {
+		model, source string
+		cost.CalibratedFile
+	}
+	known := map[same]*File{}
 	blind := map[string][]int{} // samples of models without a file
 	for i := range samples {
 		s := &samples[i]
@@ -110,11 +117,12 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 		case err != nil:
 			return nil, err
 		}
-		if known[*f] == nil {
-			known[*f] = f
+		key := same{f.Model, f.SourceSHA256, f.CalibratedFile}
+		if known[key] == nil {
+			known[key] = f
 			all = append(all, f)
 		}
-		files[i] = known[*f]
+		files[i] = known[key]
 	}
 	if len(devices) > 1 {
 		slices.Sort(devices)

@@ -38,10 +38,24 @@ func Calibration(c *cost.Calibration, s Style) []byte {
 	if c.Stream.Value != c.Load.Value {
 		t.estimate("rate of streaming", &c.Stream, 1e-3, "MB/s")
 	}
+	if c.Host != nil {
+		t.estimate("host, of every call", c.Host, 1, "ms")
+	}
+	if c.Output != nil {
+		t.estimate("output", c.Output, 1e6, "ms/MB")
+	}
 	t.estimate("overhead of a load", &c.Over, 1, "ms")
 	t.estimate("overlap of a load", &c.Overlap, 1, "ms")
 	for i := range c.Models {
 		t.estimate(c.Models[i].Name+": compute", &c.Models[i].Compute, 1, "ms")
+		for _, n := range []struct {
+			name string
+			of   *cost.Estimate
+		}{{"compute by its shapes", c.Models[i].Factor}, {"passes predicted", c.Models[i].Passes}} {
+			if n.of != nil {
+				t.estimate(c.Models[i].Name+": "+n.name, n.of, 1, "times")
+			}
+		}
 		if m := &c.Models[i]; m.Slope.Known() || len(m.Slope.With) > 0 {
 			t.estimate(m.Name+": slope", &m.Slope, 1<<20, "ms/MiB")
 		}
@@ -100,7 +114,7 @@ func (t *table) estimate(name string, e *cost.Estimate, units float64, unit stri
 	}
 	source := e.Source
 	if !e.Known() {
-		source = "built in"
+		source = cost.SourceModelled
 		if e.Value == 0 && strings.HasSuffix(name, ": compute") {
 			value, source = "-", "not known"
 		}
