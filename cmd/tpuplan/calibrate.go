@@ -30,12 +30,12 @@ func calibrateCommand(u *ui) *cli.Command {
 		ArgsUsage: "SAMPLES...",
 		Description: `Reads samples (JSON lines tpuplan/sample/v1; "-" is standard input) of one
 device and fits the rate of its link, what a load costs besides, and the compute
-time and streaming slope of each model, with 95 % intervals. Of models of a --plan
-it knows what each op computes and streams: it fits by what factor their compute
-differs from that of their shapes, how often nets in passes are sent their
-parameters, and with three models or more what the host takes. What the samples
-cannot tell apart is named and keeps its built-in value. With -o the result is
-written as a file for the calibration key of a plan's [[device]].
+time and streaming slope of each model, with 95 % intervals. Of models of a
+--plan it knows what each op computes and streams: it fits by what factor their
+compute differs from that of their shapes, how often nets in passes are sent
+their parameters, and with three models or more what the host takes. What the
+samples cannot tell apart is named and keeps its built-in value. With -o the
+result is written as a file for the calibration key of a plan's [[device]].
 
 How many bytes a call moves is read from the compiled files that were timed,
 which --run, --models or --plan name, in this order; samples that hold bytes

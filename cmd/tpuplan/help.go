@@ -249,8 +249,8 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
                         kind that took longer than predicted
   passes                a net whose activations do not fit is computed piece by
                         piece, and is sent streamed bytes for each
-  "+ compute"           the times leave out the computation itself and the
-                        host's work, which no plan changes
+  "+ compute"           the times leave out what models compute that are there
+                        compiled only, which no plan changes
   pool                  the device's memory for parameters: 16 tiles of 2048
                         rows
   row                   256 bytes of one tile

@@ -463,7 +463,7 @@ func (p *Planned) worth(b *bytes.Buffer, s Style) {
 	fmt.Fprintf(b, "\ncompared, %s\n", unit)
 	t := table{columns: []column{{fixed: true}, right("VALUE"), right("MORE"), right("FACTOR"), left("")}}
 	t.add("this plan", p.number(p.Plan.Value), "", "", "")
-	differences := p.differences()
+	differences, open := p.differences(), false
 	for _, x := range p.Plan.Baselines {
 		if !x.Feasible { // no alternative, so its value is not compared
 			t.add(baselineNames[x.Name], p.number(x.Value), "", "", "violates a pin")
@@ -475,18 +475,18 @@ func (p *Planned) worth(b *bytes.Buffer, s Style) {
 		}
 		more := p.number(x.Value - p.Plan.Value)
 		if d, known := differences[x.Name]; known && d.Low < d.High && math.Abs(d.Value) >= leastDifference {
-			more = fmt.Sprintf("%s (%s)", p.number(d.Value), differs(d))
+			more, open = fmt.Sprintf("%s (%s)", p.number(d.Value), differs(d)), true
 		}
 		t.add(baselineNames[x.Name], p.number(x.Value), more, times, "")
 	}
 	t.write(b, s, 2)
-	if len(differences) > 0 {
+	if open {
 		paragraph(b, s, "  ", "MORE is what differs: streaming and loads. Host, compute, input and output are the same in all.")
 	}
 }
 
-// leastDifference is less than any table shows, in ms.
-const leastDifference = 0.005
+// leastDifference is from where on, in ms, it is said how sure a difference is.
+const leastDifference = 0.05
 
 // differs prints what a difference is expected within.
 func differs(d cost.Range) string { return digits(d.Low) + ".." + digits(d.High) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/cost/replay"
+	"github.com/tpuplan/tpuplan/internal/columns"
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans"
 )
@@ -263,7 +264,7 @@ func (s *Simulation) plusCompute() string {
 // its models, and, where calls have times, waiting.
 func Simulate(s *Simulation, style Style) []byte {
 	var b bytes.Buffer
-	b.WriteString(style.bold(s.headline()) + "\n\n")
+	b.WriteString(style.bold(s.headline(style)) + "\n\n")
 	paragraph(&b, style, "", s.workload())
 	s.compare(&b, style)
 	s.models(&b, style)
@@ -275,31 +276,37 @@ func Simulate(s *Simulation, style Style) []byte {
 }
 
 // headline is the answer in one line: what a call takes and what that is worth.
-func (s *Simulation) headline() string {
+func (s *Simulation) headline(style Style) string {
 	own := s.Runs[0].Replay.Total().Service.Mean()
-	text := fmt.Sprintf("simulated: %s per call%s%s", ms(own), s.within(), s.plusCompute())
+	worth := ""
 	for _, r := range s.Runs[1:] {
 		if r.Name != planner.Separate || r.Answer == nil || len(r.Models) == 1 || own <= 0 {
 			continue
 		}
 		switch other := r.Replay.Total().Service.Mean(); {
 		case other < own*(1+planner.Tie):
-			text += ", no better than " + r.Title()
+			worth = ", no better than " + r.Title()
 		case s.computeIncluded():
-			text += ", " + factor(other/own) + " better than " + r.Title()
+			worth = ", " + factor(other/own) + " better than " + r.Title()
 		default:
-			text += ", " + ms(other-own) + " less than " + r.Title()
+			worth = ", " + ms(other-own) + " less than " + r.Title()
 		}
 	}
 	if s.Timed && s.Runs[0].overloaded() {
-		text += "; overloaded"
+		worth += "; overloaded"
 	}
-	return text
+	line := ""
+	for _, within := range []string{s.within(", predicted"), s.within(""), ""} {
+		if line = fmt.Sprintf("simulated: %s per call%s%s%s", ms(own), within, s.plusCompute(), worth); columns.Width(line) <= style.Width {
+			return line
+		}
+	}
+	return line
 }
 
 // within is what the mean time of a call of the plan is expected within, " (3.2..5.5 predicted)": every call takes its
 // time in the plan, which is off by as much.
-func (s *Simulation) within() string {
+func (s *Simulation) within(how string) string {
 	r := s.Runs[0]
 	if r.Predicted == nil || !predicted(s.Resolved) || !s.computeIncluded() {
 		return ""
@@ -315,7 +322,7 @@ func (s *Simulation) within() string {
 	if !all.Bounded() {
 		return " (a lower bound, predicted)"
 	}
-	return fmt.Sprintf(" (%s, predicted)", ends(cost.Range{Value: own, Low: own * all.Low / value, High: own * all.High / value}))
+	return fmt.Sprintf(" (%s%s)", ends(cost.Range{Value: own, Low: own * all.Low / value, High: own * all.High / value}), how)
 }
 
 // workload says what was played.

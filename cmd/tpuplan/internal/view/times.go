@@ -73,7 +73,7 @@ func bare(r cost.Range) string {
 	case !r.Bounded():
 		return "at least " + rough(r.Low, r.Low)
 	case r.Low == r.High:
-		return rough(r.Value, r.Value)
+		return digits(r.Value)
 	}
 	return fmt.Sprintf("%s (%s..%s)", rough(r.Value, r.Value), rough(r.Low, r.Value), rough(r.High, r.Value))
 }
@@ -107,13 +107,23 @@ func timesTitle(r *plans.Resolved, what string) string {
 // timesTable is what a call of each model takes under an answer.
 func timesTable(b *bytes.Buffer, s Style, r *plans.Resolved, answer *planner.Plan) {
 	t := table{columns: []column{left("MODEL"), right("COMPUTE"), right("WARM"), right("COLD"), right("EXPECTED")}}
+	plain := slices.Clone(t.columns)
+	narrow := table{columns: plain}
 	for i := range r.Files {
 		o := &answer.Models[i]
 		compute, warm, cold := "-", digits(o.SteadyMS), digits(o.ColdMS)
+		expected := bare(r.ExpectedRange(answer, i))
 		if x, ok := r.Times(answer, i); ok {
-			compute, warm, cold = bare(x.Compute), bare(x.Steady), bare(x.Cold)
+			compute = bare(x.Compute)
+			narrow.add(r.Files[i].Name, compute, warm, cold, expected)
+			t.add(r.Files[i].Name, compute, bare(x.Steady), bare(x.Cold), expected)
+			continue
 		}
-		t.add(r.Files[i].Name, compute, warm, cold, bare(r.ExpectedRange(answer, i)))
+		narrow.add(r.Files[i].Name, compute, warm, cold, expected)
+		t.add(r.Files[i].Name, compute, warm, cold, expected)
+	}
+	if _, total := t.widths(0); total+2 > s.Width {
+		t = narrow
 	}
 	t.write(b, s, 2)
 }
