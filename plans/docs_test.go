@@ -33,7 +33,7 @@ func TestReferenceIsTrue(t *testing.T) {
 	}
 	names := []string{
 		"version", "flags", "out_dir", "command", "name", "link", "file", "rate", "weight", "group", "order_before",
-		"available", "steady", "cold", "kind", "calibration", "mb_per_s", "overhead", "deadline", "segments", "log", "compiled", "device", "hedge",
+		"available", "steady", "cold", "kind", "calibration", "runtime", "mb_per_s", "overhead", "deadline", "segments", "log", "compiled", "device", "hedge",
 	}
 	for _, name := range names {
 		if !strings.Contains(text, "`"+name+"`") {
