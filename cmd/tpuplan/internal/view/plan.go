@@ -285,14 +285,18 @@ func (p *Planned) headline(s Style) string {
 	counts := fmt.Sprintf("%s in %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
 	short := fmt.Sprintf("%s, %s: ", count(len(p.Plan.Models), "model"), count(len(groups), "group"))
 	// The answer and the gain come first, then what the answer is expected within, then names.
-	for _, value := range []string{p.valueWithin(", predicted"), p.valueWithin(""), p.value(p.Plan.Value)} {
+	plain := p.value(p.Plan.Value)
+	if !p.valueRange().Bounded() { // a lower bound is never given for more
+		plain = p.valueWithin("")
+	}
+	for _, value := range []string{p.valueWithin(", predicted"), p.valueWithin(""), plain} {
 		for _, which := range []string{names, counts, short} {
 			if line := which + value + worth; columns.Width(line) <= s.Width {
 				return line
 			}
 		}
 	}
-	return counts + p.value(p.Plan.Value)
+	return counts + plain
 }
 
 // groups are the plan's groups of models (indexes) in command-line order.
@@ -336,7 +340,7 @@ func (p *Planned) valueWithin(how string) string {
 	r := p.valueRange()
 	switch {
 	case !r.Bounded():
-		return "at least " + span(cost.Exactly(r.Low)) + " per call"
+		return "at least " + rough(r.Low, r.Low) + " ms per call"
 	case r.Low == r.High:
 		return p.value(p.Plan.Value)
 	case !predicted(p.Resolved):
