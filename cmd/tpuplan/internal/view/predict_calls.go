@@ -258,7 +258,10 @@ func onCPU(t *cost.CPUTime) string {
 		lacking = count(t.Lacking, "op") + " of which no figure is known"
 	}
 	if !t.Known() {
-		return lacking
+		if t.Lacking == 0 {
+			return ""
+		}
+		return count(t.Lacking, "op") + " on the CPU of which no figure is known"
 	}
 	figure := rough(t.LowMS, t.LowMS)
 	if high := rough(t.HighMS, t.HighMS); high != figure {

@@ -37,7 +37,7 @@ func TestOnCPU(t *testing.T) {
 		want string
 	}{
 		{cost.CPUTime{On: "x86"}, ""},
-		{cost.CPUTime{On: "x86", Lacking: 1}, "1 op of which no figure is known"},
+		{cost.CPUTime{On: "x86", Lacking: 1}, "1 op on the CPU of which no figure is known"},
 		{cost.CPUTime{On: "x86", LowMS: 30.1, HighMS: 39.2}, "about 30 to 39 ms on the CPU (x86), a rough figure"},
 		{cost.CPUTime{On: "x86", LowMS: 1.98, HighMS: 2.01}, "about 2.0 ms on the CPU (x86), a rough figure"},
 		{
