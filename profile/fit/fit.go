@@ -116,7 +116,7 @@ func Fit(d *Data, link *cost.Link) (*cost.Calibration, error) {
 		return nil, err
 	}
 	if best.shape.still {
-		return best.calibration(), nil
+		return best.trusted()
 	}
 	simple := best
 	for _, s := range simple.alternatives() {
@@ -131,7 +131,7 @@ func Fit(d *Data, link *cost.Link) (*cost.Calibration, error) {
 			best = other
 		}
 	}
-	return best.calibration(), nil
+	return best.trusted()
 }
 
 // group makes the cells, sorted.
