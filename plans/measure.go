@@ -37,6 +37,19 @@ type Arrangement struct {
 // validate calls separate.
 const AloneFolder = "alone"
 
+// TimedFiles are where a plan's build and its measuring sets leave the compiled
+// form of a model, slash paths relative to the plan's folder: compiled alone, as
+// the plan compiles it, and together with all others as given. What profile
+// measures is the first; what it measures as squeezed is the second.
+func (p *Plan) TimedFiles(modelFile string) []string {
+	name := compile.OutputName(modelFile)
+	return []string{
+		path.Join(p.Compiler.OutDir, AloneFolder, name),
+		path.Join(p.Compiler.OutDir, name),
+		path.Join(p.Compiler.OutDir, planner.AsGiven, name),
+	}
+}
+
 // Arrangements are the lock's decision, all models separate, and all together
 // as given. What the plan compiles in the same way anyway is taken from where the plan has it.
 // The rest is a set of files for measuring, in OUT_DIR/alone and

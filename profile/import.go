@@ -89,7 +89,7 @@ func stem(name string) string {
 }
 
 // columns are the fields of samples that a CSV may have.
-var columns = []string{"model", "kind", "ms", "run", "device", "call", "bytes", "temperature_c", "clock_mhz", "outputs_sha256", "source"}
+var columns = []string{"model", "kind", "ms", "run", "sha256", "host", "device", "call", "bytes", "temperature_c", "clock_mhz", "outputs_sha256", "source"}
 
 // importCSV reads a table. Rows without a number are numbered as calls, in
 // their order.
@@ -202,6 +202,12 @@ func (s *Sample) set(field, value string) (err error) {
 		s.MS = *number()
 	case "run":
 		s.Run = value
+	case "sha256":
+		if s.SHA256 = strings.ToLower(value); !isSHA256(s.SHA256) {
+			err = fmt.Errorf("sha256 is %q, which is no hash of 64 hexadecimal digits", value)
+		}
+	case "host":
+		s.Host = value
 	case "device":
 		s.Device = value
 	case "call":

@@ -44,8 +44,14 @@ func short(s *profile.Sample) string {
 	if s.Bytes != nil {
 		text += fmt.Sprintf(" %d bytes", *s.Bytes)
 	}
+	if s.SHA256 != "" {
+		text += " by " + s.SHA256[:4]
+	}
 	if s.Device != "" {
 		text += " on " + s.Device
+	}
+	if s.Host != "" {
+		text += " at " + s.Host
 	}
 	if s.Source != profile.Imported {
 		text += " " + string(s.Source)
@@ -68,6 +74,9 @@ func TestImport(t *testing.T) {
 		}},
 		{name: "CSV with a header", text: "\xef\xbb\xbfMS, Kind ,model,bytes,device,source\r\n1,steady,face,4096,usb,\r\n2,steady,face,,,simulated", want: []string{
 			"times face steady 0 1 4096 bytes on usb", "times face steady 1 2 simulated",
+		}},
+		{name: "CSV with hash and host", text: "model,kind,ms,sha256,host\na,steady,1," + strings.Repeat("ABCDEF01", 8) + ",camera\na,steady,2,,\n", want: []string{
+			"times a steady 0 1 by abcd at camera", "times a steady 1 2",
 		}},
 		{name: "benchmark", text: benchmarkOutput, want: []string{
 			"times/face_quant face_quant create 0 2561.9", "times/face_quant face_quant first 0 24.032", "times/face_quant face_quant steady 31 15.5196 of 65 +- 0.082",
@@ -117,6 +126,7 @@ func TestImportErrors(t *testing.T) {
 		{"a column too few", "model,kind,us\n", `x.csv:1:12: a column "us"`},
 		{"a column missing", "model,kind\n", `x.csv:1:1: no column "ms"`},
 		{"a column twice", "model,kind,ms,ms\n", `x.csv:1:15: a second column "ms"`},
+		{"hash", "model,kind,ms,sha256\na,load,1,abc\n", `x.csv:2:10: sha256 is "abc", which is no hash of 64 hexadecimal digits`},
 		{"bytes", "model,kind,ms,bytes\na,load,1,1.5\n", `x.csv:2:10: bytes is "1.5", which is no whole number`},
 		{"source", "model,kind,ms,source\na,load,1,guessed\n", `x.csv:2:1: a sample of unknown source "guessed"`},
 		{"samples", "{}\n", "x.csv:1: not a sample"},

@@ -78,6 +78,7 @@ func TestSamplesThatAreWrong(t *testing.T) {
 		{"source", strings.Replace(good, "measured", "guessed", 1), `unknown source "guessed"`},
 		{"time", strings.Replace(good, `"ms":1`, `"ms":-1`, 1), "a sample of -1 ms"},
 		{"bytes", strings.Replace(good, `"ms":1`, `"ms":1,"bytes":-5`, 1), "a sample of -5 bytes"},
+		{"hash", strings.Replace(good, `"ms":1`, `"ms":1,"sha256":"abc"`, 1), `s.jsonl:1: a sample of a file with the hash "abc", want 64 hexadecimal digits`},
 		{"a line without end", strings.Repeat("x", 2<<20), "s.jsonl:1: a line too long for a sample"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -119,6 +120,28 @@ func TestRunCheck(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
 		})
+	}
+}
+
+func TestParseRuns(t *testing.T) {
+	run := func(name string) string {
+		return `{"schema":"tpuplan/run/v1","run":"` + name + `","models":[{"name":"a","file":"a.tflite"}],"steps":[{"model":0}],"repeats":1,"deadline_ms":1}` + "\n"
+	}
+	runs, err := profile.ParseRuns("run.json", []byte(run("x.1")+"\n "+run("x.2")))
+	if err != nil || len(runs) != 2 || runs[0].Name != "x.1" || runs[1].Name != "x.2" {
+		t.Fatal(runs, err)
+	}
+	for _, test := range []struct{ name, text, want string }{
+		{"nothing", " \n", "run.json: not a run: it is empty"},
+		{"no JSON", run("x.1") + "#", "run.json: not a run: invalid character '#'"},
+		{"cut off", run("x.1") + run("x.2")[:80], "run.json: run 2 is cut off"},
+		{"one that is wrong", run("x.1") + strings.Replace(run("x.2"), `"repeats":1`, `"repeats":0`, 1), "run.json: 0 repeats"},
+		{"two of one name", run("x.1") + run("x.1"), `run.json: two runs are called "x.1"`},
+		{"a sample", `{"schema":"tpuplan/sample/v1"}`, `run.json: not a run: its schema is "tpuplan/sample/v1"`},
+	} {
+		if _, err := profile.ParseRuns("run.json", []byte(test.text)); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %s", test.name, err, test.want)
+		}
 	}
 }
 

@@ -24,9 +24,9 @@ type progress struct {
 
 // called is a sample of a call.
 type called struct {
-	model, device string
-	kind          Kind
-	bytes         *int64
+	model, sha256, device string
+	kind                  Kind
+	bytes                 *int64
 }
 
 // of says whether a call may be one of a run.
@@ -40,7 +40,8 @@ func (c *called) of(run *Run, step Step) bool {
 		bytes = m.WarmBytes
 	}
 	return step.Kind == c.kind && m.Name == c.model &&
-		(c.bytes == nil || bytes == 0 || *c.bytes == bytes) && // the file has not been compiled anew
+		(c.sha256 == "" || m.SHA256 == "" || c.sha256 == m.SHA256) && // the file has not been compiled anew
+		(c.bytes == nil || bytes == 0 || *c.bytes == bytes) &&
 		(!strings.HasPrefix(run.Device, "/") || c.device == run.Device)
 }
 
@@ -60,7 +61,7 @@ func (p *Progress) Add(s *Sample) bool {
 		return !known
 	}
 	_, known := r.calls[s.Call]
-	r.calls[s.Call] = called{s.Model, s.Device, s.Kind, s.Bytes}
+	r.calls[s.Call] = called{s.Model, s.SHA256, s.Device, s.Kind, s.Bytes}
 	return !known
 }
 

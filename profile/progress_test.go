@@ -30,6 +30,11 @@ func (w *worker) Measure(_ context.Context, run *profile.Run, emit func(*profile
 		}
 		w.breaksAfter--
 		s.Run, s.Source, s.Device = run.Name, profile.Simulated, "/dev/apex_0"
+		for i := range run.Models {
+			if run.Models[i].Name == s.Model {
+				s.SHA256 = run.Models[i].SHA256
+			}
+		}
 		return emit(s)
 	}
 	for i := range run.Models {
@@ -113,7 +118,7 @@ func TestResume(t *testing.T) {
 func TestRest(t *testing.T) {
 	run := &profile.Run{
 		Schema: profile.RunSchema, Name: "r", Repeats: 10, WarmUp: 2, DeadlineMS: 1,
-		Models: []profile.RunModel{{Name: "a", File: "a"}, {Name: "b", File: "b"}},
+		Models: []profile.RunModel{{Name: "a", File: "a", SHA256: strings.Repeat("0", 64)}, {Name: "b", File: "b"}},
 		Steps:  []profile.Step{{0, profile.Steady}, {1, ""}, {1, profile.Load}},
 	}
 	var done profile.Progress
@@ -137,6 +142,7 @@ func TestRest(t *testing.T) {
 		func(r *profile.Run) { r.WarmUp = 4 },
 		func(r *profile.Run) { r.Device = "/dev/apex_1" },
 		func(r *profile.Run) { r.Models[0].WarmBytes = 7 }, // compiled anew
+		func(r *profile.Run) { r.Models[0].SHA256 = strings.Repeat("1", 64) },
 	} {
 		other := *run
 		other.Models, other.Steps = append([]profile.RunModel{}, run.Models...), append([]profile.Step{}, run.Steps...)

@@ -1,9 +1,11 @@
 package profile
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path"
 	"strings"
@@ -79,6 +81,40 @@ func ParseRun(name string, data []byte) (*Run, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return r, nil
+}
+
+// ParseRuns reads a file of runs, one object after the other, as it is made for
+// a board that nothing reaches. Their names have to differ. The name is used in messages.
+func ParseRuns(name string, data []byte) ([]*Run, error) {
+	var runs []*Run
+	names := map[string]bool{}
+	for d := json.NewDecoder(bytes.NewReader(data)); ; {
+		var one json.RawMessage
+		err := d.Decode(&one)
+		if errors.Is(err, io.EOF) && len(runs) > 0 {
+			return runs, nil
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			err = fmt.Errorf("%s: not a run: it is empty", name)
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			err = fmt.Errorf("%s: run %d is cut off", name, len(runs)+1)
+		case err != nil:
+			err = fmt.Errorf("%s: not a run: %w", name, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		r, err := ParseRun(name, one)
+		if err != nil {
+			return nil, err
+		}
+		if names[r.Name] {
+			return nil, fmt.Errorf("%s: two runs are called %q", name, r.Name)
+		}
+		names[r.Name] = true
+		runs = append(runs, r)
+	}
 }
 
 // Check says what is wrong with a run, everything at once, or nil.

@@ -50,8 +50,13 @@ type Sample struct {
 	Model  string  `json:"model"`
 	Kind   Kind    `json:"kind"`
 	MS     float64 `json:"ms"`
-	Device string  `json:"device,omitempty"`
-	Source Source  `json:"source"`
+	// SHA256 is the hash of the compiled file that ran, hex; "" is not known.
+	SHA256 string `json:"sha256,omitempty"`
+	// Host is the machine that the device is at: what profile --host was given,
+	// else what the machine that measured calls itself; "" is not known.
+	Host   string `json:"host,omitempty"`
+	Device string `json:"device,omitempty"`
+	Source Source `json:"source"`
 	// Call counts the calls of a run from 0, recorded or not.
 	Call int64 `json:"call,omitempty"`
 	// Bytes that crossed the bus, where whoever measured knows them.
@@ -81,6 +86,8 @@ func (s *Sample) check() error {
 		return fmt.Errorf("a sample of unknown source %q", s.Source)
 	case !(s.MS >= 0) || math.IsInf(s.MS, 0):
 		return fmt.Errorf("a sample of %v ms", s.MS)
+	case s.SHA256 != "" && !isSHA256(s.SHA256):
+		return fmt.Errorf("a sample of a file with the hash %q, want 64 hexadecimal digits", s.SHA256)
 	case s.Bytes != nil && *s.Bytes < 0:
 		return fmt.Errorf("a sample of %d bytes", *s.Bytes)
 	case s.Calls < 0:
@@ -89,6 +96,11 @@ func (s *Sample) check() error {
 		return fmt.Errorf("a sample with a standard deviation of %v ms", *s.StdMS)
 	}
 	return nil
+}
+
+// isSHA256 says whether a text is a hash as files of samples hold it.
+func isSHA256(text string) bool {
+	return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 // WriteSample writes one sample as a line.

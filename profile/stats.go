@@ -9,10 +9,11 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// Summary is what the samples of one kind of one model on one device say.
+// Summary is what the samples of one kind of one model on one device of one host say.
 type Summary struct {
 	Model   string
 	Kind    Kind
+	Host    string // "" is not known, or not for all samples of a device
 	Device  string
 	Source  Source
 	Samples int
@@ -43,6 +44,7 @@ type Warning struct {
 	Kind   WarningKind `json:"kind"`
 	Model  string      `json:"model,omitempty"`
 	Of     Kind        `json:"of,omitempty"` // the samples' kind
+	Host   string      `json:"host,omitempty"`
 	Device string      `json:"device,omitempty"`
 	Text   string      `json:"text"` // names model and device
 }
@@ -65,19 +67,21 @@ const (
 type group struct {
 	model  string
 	kind   Kind
+	host   string
 	device string
 	source Source
 	bytes  int64 // of squeezed samples
 }
 
 // Summarize sums samples up. They are in the order in which they were
-// measured; the result is ordered by device, model and kind, and so are the
-// warnings.
+// measured; the result is ordered by host, device, model and kind, and so are the
+// warnings. Where samples name one host, those that name none are of it too.
 func Summarize(samples []Sample) ([]Summary, []Warning) {
 	groups := map[group][]*Sample{}
+	only := onlyHost(samples)
 	for i := range samples {
 		s := &samples[i]
-		g := group{s.Model, s.Kind, s.Device, s.Source, 0}
+		g := group{s.Model, s.Kind, cmp.Or(s.Host, only), s.Device, s.Source, 0}
 		if s.Kind == Squeezed && s.Bytes != nil {
 			g.bytes = *s.Bytes
 		}
@@ -88,7 +92,7 @@ func Summarize(samples []Sample) ([]Summary, []Warning) {
 		keys = append(keys, g)
 	}
 	slices.SortFunc(keys, func(a, b group) int {
-		return cmp.Or(cmp.Compare(a.device, b.device), cmp.Compare(a.model, b.model), cmp.Compare(a.kind.order(), b.kind.order()),
+		return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.device, b.device), cmp.Compare(a.model, b.model), cmp.Compare(a.kind.order(), b.kind.order()),
 			cmp.Compare(a.bytes, b.bytes), cmp.Compare(a.source, b.source))
 	})
 	var summaries []Summary
@@ -100,6 +104,20 @@ func Summarize(samples []Sample) ([]Summary, []Warning) {
 	return summaries, warnings
 }
 
+// onlyHost is the host that samples name, "" if none or several do.
+func onlyHost(samples []Sample) (host string) {
+	for i := range samples {
+		switch name := samples[i].Host; {
+		case name == "" || name == host:
+		case host != "":
+			return ""
+		default:
+			host = name
+		}
+	}
+	return host
+}
+
 // order is the place of a kind in listings.
 func (k Kind) order() int {
 	return slices.Index([]Kind{Create, First, Steady, Load, Squeezed, Replay}, k)
@@ -109,7 +127,7 @@ func summarize(g group, samples []*Sample) (Summary, []Warning) {
 	all := sampleOf(samples)
 	stats := benchmath.AssumeNothing.Summary(all, confidence)
 	s := Summary{
-		Model: g.model, Kind: g.kind, Device: g.device, Source: g.source, Samples: len(samples), Bytes: samples[0].Bytes,
+		Model: g.model, Kind: g.kind, Host: g.host, Device: g.device, Source: g.source, Samples: len(samples), Bytes: samples[0].Bytes,
 		MedianMS: stats.Center, LowMS: stats.Lo, HighMS: stats.Hi, Confidence: stats.Confidence,
 	}
 	for _, x := range samples {
@@ -126,7 +144,7 @@ func summarize(g group, samples []*Sample) (Summary, []Warning) {
 		if g.device != "" {
 			of += " on " + g.device
 		}
-		warnings = append(warnings, Warning{kind, g.model, g.kind, g.device, of + ": " + fmt.Sprintf(format, args...)})
+		warnings = append(warnings, Warning{kind, g.model, g.kind, g.host, g.device, of + ": " + fmt.Sprintf(format, args...)})
 	}
 	if math.IsInf(s.LowMS, 0) || math.IsInf(s.HighMS, 0) {
 		warn(TooFew, "%d samples, which are too few for an interval", len(samples))
@@ -195,11 +213,11 @@ func mean(samples []*Sample, of func(*Sample) *float64) float64 {
 // Cost is what the summaries of a model on a device say about its calls. What
 // was not measured is nil.
 type Cost struct {
-	Model, Device string
-	Source        Source
-	SteadyMS      *float64 // a warm call
-	LoadMS        *float64 // what a call that loads takes more
-	LoadMSPerMiB  *float64 // the same for each MiB that it sends more
+	Model, Host, Device string
+	Source              Source
+	SteadyMS            *float64 // a warm call
+	LoadMS              *float64 // what a call that loads takes more
+	LoadMSPerMiB        *float64 // the same for each MiB that it sends more
 	// StreamMSPerMiB is what a call of a squeezed variant takes more for each
 	// MiB that it sends more; of several variants the one that sends most.
 	StreamMSPerMiB *float64
@@ -210,18 +228,18 @@ const mib = 1 << 20
 // Costs puts the summaries of each model on each device together, in their order.
 func Costs(summaries []Summary) []Cost {
 	type key struct {
-		model, device string
-		source        Source
+		model, host, device string
+		source              Source
 	}
 	at := map[key]int{}
 	steady := map[key]*Summary{}
 	var costs []Cost
 	for i := range summaries {
 		s := &summaries[i]
-		k := key{s.Model, s.Device, s.Source}
+		k := key{s.Model, s.Host, s.Device, s.Source}
 		if _, known := at[k]; !known {
 			at[k] = len(costs)
-			costs = append(costs, Cost{Model: s.Model, Device: s.Device, Source: s.Source})
+			costs = append(costs, Cost{Model: s.Model, Host: s.Host, Device: s.Device, Source: s.Source})
 		}
 		c := &costs[at[k]]
 		warm := steady[k] // comes before loads and squeezed calls

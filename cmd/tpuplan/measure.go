@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -97,11 +98,16 @@ func (f *sampleFile) left(runs []*profile.Run) (n int) {
 	return n
 }
 
+// elsewhere says whether samples are of another host than the one that is to measure.
+func elsewhere(samples []profile.Sample, host string) bool {
+	return slices.ContainsFunc(samples, func(s profile.Sample) bool { return s.Host != "" && s.Host != host })
+}
+
 // runs plans the runs of a series, as a session of the file: its last one, if
-// that was one of this series and is not complete, else a new one. The samples
-// that there are of it already come with it.
-func (f *sampleFile) runs(u *ui, series profile.Series, s *subjects) (runs []*profile.Run, unmeasured []string, there []profile.Sample) {
-	if f.sessions > 0 {
+// that was one of this series on this host and is not complete, else a new one. The
+// samples that there are of it already come with it.
+func (f *sampleFile) runs(u *ui, series profile.Series, s *subjects, host string) (runs []*profile.Run, unmeasured []string, there []profile.Sample) {
+	if f.sessions > 0 && !elsewhere(f.last, host) {
 		series.Name = fmt.Sprintf("profile-%d", f.sessions)
 		runs, unmeasured = series.Runs(s.alone, s.squeezed)
 		if left := f.left(runs); left > 0 {

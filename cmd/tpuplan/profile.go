@@ -14,7 +14,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
-	"github.com/tpuplan/tpuplan/compile"
 	"github.com/tpuplan/tpuplan/compile/emit"
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/plans"
@@ -51,7 +50,9 @@ out_dir, warm calls of that file show what streaming costs. Of files on the
 command line, those of one name and the same parameters are taken for that.
 
 Samples are appended to the file after -o, one line each, as they are measured.
-If that was interrupted, the same command continues.
+If that was interrupted, the same command continues. They name the compiled file
+that ran, by its SHA-256, and the host: HOST as --host has it, else what the
+machine that measured calls itself.
 
 Without a device here, --host measures on a board that ssh reaches, --export
 writes what to do on one that nothing reaches, and --import reads what was
@@ -190,7 +191,7 @@ func profileModels(c *cli.Context, u *ui) error {
 		u.note(text)
 	}
 	if r.export != "" {
-		return exportRuns(u, r, s)
+		return exportSeries(u, r, s)
 	}
 	measurer, end, err := r.measurer(c.Context, u, plan, s)
 	if err != nil {
@@ -205,7 +206,7 @@ func profileModels(c *cli.Context, u *ui) error {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // every sample was written on its own
-	runs, unmeasured, there := file.runs(u, r.series, s)
+	runs, unmeasured, there := file.runs(u, r.series, s, r.means.hostName())
 	p := &view.Profiled{Samples: there, Warnings: noLoads(unmeasured)}
 	if err := measure(c.Context, u, measurer, runs, file, p); err != nil {
 		return err
@@ -373,7 +374,8 @@ func (s *subjects) ofPlan(plan *plans.Plan) error {
 			fail(err)
 			continue
 		}
-		file := path.Join(plan.Compiler.OutDir, plans.AloneFolder, compile.OutputName(m.File))
+		timed := plan.TimedFiles(m.File)
+		file := timed[0]
 		compiled := f.Kind() == tflite.KindCompiled
 		if compiled {
 			file = m.File
@@ -389,7 +391,7 @@ func (s *subjects) ofPlan(plan *plans.Plan) error {
 			continue
 		}
 		// What the plan's own build made of it. It may not be there, or be older.
-		if v, err := s.read(m.Name, path.Join(plan.Compiler.OutDir, compile.OutputName(m.File))); err == nil && squeezes(&v, &x) {
+		if v, err := s.read(m.Name, timed[1]); err == nil && squeezes(&v, &x) {
 			s.squeezed = append(s.squeezed, v)
 		}
 	}

@@ -12,8 +12,11 @@ import (
 
 	"github.com/tpuplan/tpuplan/cmd/tpuplan/internal/view"
 	"github.com/tpuplan/tpuplan/compile/emit"
+	"github.com/tpuplan/tpuplan/plans"
 	"github.com/tpuplan/tpuplan/profile"
+	"github.com/tpuplan/tpuplan/profile/device"
 	"github.com/tpuplan/tpuplan/profile/remote"
+	"github.com/tpuplan/tpuplan/profile/simulator"
 )
 
 // means says where and with what is measured, as flags say it.
@@ -74,6 +77,17 @@ func meansOf(c *cli.Context, pretend string) (*means, error) {
 		return nil, usageError("leave one of them out", "--python does not go with --with %s", m.name)
 	}
 	return m, nil
+}
+
+// hostName is what samples name as their host, "" if that is not known before.
+func (m *means) hostName() string {
+	switch {
+	case m == nil:
+		return simulator.Host
+	case m.host != "":
+		return m.host
+	}
+	return device.HostName()
 }
 
 // checkMeasuring tests the flags that all commands that measure have besides.
@@ -199,29 +213,38 @@ func importSamples(c *cli.Context, u *ui, r *profiling) error {
 	return showProfile(u, r, p)
 }
 
-// exportRuns writes the runs and the script for a board that cannot be reached,
-// and says what to type.
-func exportRuns(u *ui, r *profiling, s *subjects) error {
-	dir := filepath.Dir(r.export)
-	script := filepath.Join(dir, remote.ScriptName)
-	inputs := s.inputs(r.plan)
-	if err := errors.Join(checkOutput("--export", r.export, inputs), checkOutput("--export", script, inputs)); err != nil {
+// exportSeries writes the runs of a profile for a board that cannot be reached.
+func exportSeries(u *ui, r *profiling, s *subjects) error {
+	r.series.Name = exportName(r.export)
+	runs, unmeasured := r.series.Runs(s.alone, s.squeezed)
+	for _, w := range noLoads(unmeasured) {
+		u.warn(w.Text)
+	}
+	_, here := remote.Commands(filepath.Base(r.export))
+	return exportRuns(u, r.export, s.dir, s.inputs(r.plan), runs, here+" -o samples.jsonl")
+}
+
+// exportName begins the names of exported runs.
+func exportName(file string) string {
+	return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+}
+
+// exportRuns writes runs, whose files are relative to a folder, and the script
+// that does them, and says what to type: there, and here.
+func exportRuns(u *ui, export, dir string, inputs map[string]string, runs []*profile.Run, here string) error {
+	script := filepath.Join(filepath.Dir(export), remote.ScriptName)
+	if err := errors.Join(checkOutput("--export", export, inputs), checkOutput("--export", script, inputs)); err != nil {
 		return err
 	}
-	if filepath.Base(r.export) == remote.ScriptName {
-		return usageError("choose another name, such as run.json", "--export %s is where the script goes", r.export)
+	if filepath.Base(export) == remote.ScriptName {
+		return usageError("choose another name, such as run.json", "--export %s is where the script goes", export)
 	}
 	if old, err := os.ReadFile(script); err == nil && !remote.IsScript(old) {
 		return &failure{exitFailed, fmt.Errorf("%s: it is another file than tpuplan's, and stays", script), "export to another folder"}
 	}
-	files, err := s.carry(r.export)
+	files, err := carry(export, dir, runs)
 	if err != nil {
 		return err
-	}
-	r.series.Name = strings.TrimSuffix(filepath.Base(r.export), filepath.Ext(r.export))
-	runs, unmeasured := r.series.Runs(s.alone, s.squeezed)
-	for _, w := range noLoads(unmeasured) {
-		u.warn(w.Text)
 	}
 	data, err := remote.RunFile(runs)
 	if err != nil {
@@ -231,7 +254,7 @@ func exportRuns(u *ui, r *profiling, s *subjects) error {
 	for _, out := range []struct {
 		path string
 		data []byte
-	}{{script, remote.Script}, {r.export, data}} {
+	}{{script, remote.Script}, {export, data}} {
 		commit, discard, err := replace(out.path, out.data)
 		if err != nil {
 			return fmt.Errorf("%s: not written, what was there is untouched: %w", out.path, bare(err))
@@ -241,33 +264,33 @@ func exportRuns(u *ui, r *profiling, s *subjects) error {
 	}
 	for _, commit := range commits {
 		if err := commit(); err != nil {
-			return fmt.Errorf("%s: not written: %w", r.export, bare(err))
+			return fmt.Errorf("%s: not written: %w", export, bare(err))
 		}
 	}
-	u.done("%s and %s: written", r.export, script)
-	there, here := remote.Commands(filepath.Base(r.export))
+	u.done("%s and %s: written", export, script)
+	there, _ := remote.Commands(filepath.Base(export))
 	var text strings.Builder
 	fmt.Fprintf(&text, "Copy to one folder of the board, with the folders they are in here:\n")
-	for _, file := range append([]string{remote.ScriptName, filepath.Base(r.export)}, files...) {
+	for _, file := range append([]string{remote.ScriptName, filepath.Base(export)}, files...) {
 		fmt.Fprintf(&text, "    %s\n", view.Visible(emit.Quote(file)))
 	}
-	fmt.Fprintf(&text, "There, in that folder:\n    %s\nBack here:\n    %s -o samples.jsonl\n", view.Visible(there), view.Visible(here))
+	fmt.Fprintf(&text, "There, in that folder:\n    %s\nBack here:\n    %s\n", view.Visible(there), view.Visible(here))
 	return u.print([]byte(text.String()))
 }
 
-// carry names the subjects' files relative to the folder of a file of runs. They
+// carry names the files of runs relative to the folder of the file of runs. They
 // must lie in it, for it is carried to another machine.
-func (s *subjects) carry(runFile string) (files []string, err error) {
+func carry(runFile, dir string, runs []*profile.Run) (files []string, err error) {
 	known := map[string]bool{}
-	for _, list := range [][]profile.Subject{s.alone, s.squeezed} {
-		for i := range list {
-			path := s.path(list[i].File)
+	for _, run := range runs {
+		for i := range run.Models {
+			path := plans.LocalPath(dir, run.Models[i].File)
 			file := relative(runFile, path)
 			if filepath.IsAbs(filepath.FromSlash(file)) || file == ".." || strings.HasPrefix(file, "../") {
-				return nil, usageError("export to a folder in which all models are, such as "+emit.Quote(filepath.ToSlash(filepath.Join(s.dir, filepath.Base(runFile)))),
+				return nil, usageError("export to a folder in which all models are, such as "+emit.Quote(filepath.ToSlash(filepath.Join(dir, filepath.Base(runFile)))),
 					"--export %s: %s is not in its folder and cannot be carried with it", runFile, path)
 			}
-			if list[i].File = file; !known[file] {
+			if run.Models[i].File = file; !known[file] {
 				known[file] = true
 				files = append(files, file)
 			}

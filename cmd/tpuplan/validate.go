@@ -21,6 +21,7 @@ import (
 	"github.com/tpuplan/tpuplan/planner"
 	"github.com/tpuplan/tpuplan/plans"
 	"github.com/tpuplan/tpuplan/profile"
+	"github.com/tpuplan/tpuplan/profile/remote"
 	"github.com/tpuplan/tpuplan/profile/simulator"
 	"github.com/tpuplan/tpuplan/profile/validation"
 	"github.com/tpuplan/tpuplan/tflite"
@@ -61,7 +62,9 @@ The plan must be compiled. What else is compared needs files for measuring:
     make -f measure.mk
 
 Without them the plan alone is measured. Samples are appended to the file after
--o, one line each, as they are measured; --import takes them from there again.`,
+-o, one line each, as they are measured; --import takes them from there again.
+For a board that nothing reaches, --export writes what to do there, and --import
+takes what was measured there.`,
 		Flags: slices.Concat(meansFlags(simulatorWay), []cli.Flag{
 			&cli.StringFlag{Name: "device", Usage: "measure on `DEVICE`, a path or a number from 0, not on the first one"},
 			&cli.StringFlag{Name: "tolerance", Value: strconv.Itoa(validateTolerance), Usage: "exit 3 if a time is off by more than `PCT` per cent (default 10)"},
@@ -70,6 +73,7 @@ Without them the plan alone is measured. Samples are appended to the file after
 			&cli.IntFlag{Name: "seed", Value: 1, Usage: "draw other calls, orders and inputs: `N` from 0 on (default 1)"},
 			&cli.DurationFlag{Name: "deadline", Value: profileDeadline, Usage: "give a device up that is silent for `D` (default 10s)"},
 			&cli.StringFlag{Name: "import", Usage: "measure nothing, take the samples of the last validation in `FILE`"},
+			&cli.StringFlag{Name: "export", Usage: "measure nothing, write the runs to `FILE` and beside it a script that does them"},
 			&cli.StringFlag{Name: "emit", Usage: "measure nothing, write the compile commands of the files for measuring; `KIND` is make; needs -o"},
 			&cli.StringFlag{Name: "o", Usage: "append samples to `FILE`, or write it with --emit; \"-\" is stdout, which then holds nothing else"},
 			formatFlag("table", "json"),
@@ -88,6 +92,7 @@ type trial struct {
 	seed          uint64
 	deadlineMS    float64
 	imported      string
+	export        string
 	emit, output  string
 	json          bool
 }
@@ -95,7 +100,7 @@ type trial struct {
 func trialRequest(c *cli.Context, u *ui) (*trial, error) {
 	r := &trial{
 		device: c.String("device"), calls: c.Int("calls"), passes: c.Int("passes"), seed: uint64(c.Int("seed")),
-		deadlineMS: float64(c.Duration("deadline").Nanoseconds()) / 1e6, imported: c.String("import"),
+		deadlineMS: float64(c.Duration("deadline").Nanoseconds()) / 1e6, imported: c.String("import"), export: c.String("export"),
 		emit: c.String("emit"), output: c.String("o"), json: c.String("format") == "json",
 	}
 	if err := oneOf("--format", c.String("format"), "table", "json"); err != nil {
@@ -124,6 +129,16 @@ func trialRequest(c *cli.Context, u *ui) (*trial, error) {
 	}
 	if err := checkMeasuring(c, u); err != nil {
 		return nil, err
+	}
+	if c.IsSet("export") {
+		for _, other := range []string{"with", "host", "python", "import", "emit", "o", "format", "tolerance"} {
+			if c.IsSet(other) {
+				return nil, usageError("leave one of them out", "%s does not go with --export", dashes(other))
+			}
+		}
+		if r.export == "" || r.export == "-" {
+			return nil, usageError("such as run.json", "--export needs the name of a file")
+		}
 	}
 	if err := wantArgs(c, "lock", 1, 1); err != nil {
 		return nil, err
@@ -156,6 +171,9 @@ func validatePlan(c *cli.Context, u *ui) error {
 	e, err := r.experiment(u, v, lock)
 	if err != nil {
 		return err
+	}
+	if r.export != "" {
+		return r.exportTrial(c, u, v, e)
 	}
 	samples, err := r.samples(c.Context, u, v, e)
 	if err != nil || r.output == "-" {
@@ -382,13 +400,7 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 	if r.imported != "" {
 		return r.importSamples(u, e)
 	}
-	inputs := inputsOf(r.plan, v.Resolved)
-	for _, a := range v.Arrangements {
-		for _, name := range a.Files {
-			inputs[plans.LocalPath(v.Resolved.Plan.Dir, name)] = "a compiled model"
-		}
-	}
-	if err := checkOutput("-o", r.output, inputs); err != nil {
+	if err := checkOutput("-o", r.output, r.inputs(v)); err != nil {
 		return nil, err
 	}
 	file, err := openSamples(u, r.output)
@@ -398,7 +410,7 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 	defer file.Close() //nolint:errcheck // every sample was written on its own
 	measured := &view.Profiled{}
 	e.Session = validateSession(file.validations)
-	if left := file.left(e.Runs()); file.validations > 0 && left > 0 && left < len(e.Runs()) {
+	if left := file.left(e.Runs()); !elsewhere(file.replays, r.means.hostName()) && file.validations > 0 && left > 0 && left < len(e.Runs()) {
 		u.note(fmt.Sprintf("%s: session %d is continued, %d of %d runs are left", r.output, file.validations, left, len(e.Runs())))
 		measured.Samples = file.replays
 	} else {
@@ -413,6 +425,34 @@ func (r *trial) samples(ctx context.Context, u *ui, v *view.Validation, e *valid
 	return measured.Samples, err
 }
 
+// inputs are the files that are read, for checkOutput.
+func (r *trial) inputs(v *view.Validation) map[string]string {
+	inputs := inputsOf(r.plan, v.Resolved)
+	for _, a := range v.Arrangements {
+		for _, name := range a.Files {
+			inputs[plans.LocalPath(v.Resolved.Plan.Dir, name)] = "a compiled model"
+		}
+	}
+	return inputs
+}
+
+// exportTrial writes the runs for a board that cannot be reached. What draws the
+// calls has to be the same when their samples are taken.
+func (r *trial) exportTrial(c *cli.Context, u *ui, v *view.Validation, e *validation.Experiment) error {
+	e.Session = exportName(r.export)
+	words := []string{"tpuplan", "validate", "--import", remote.Samples(filepath.Base(r.export))}
+	for _, flag := range []string{"calls", "passes", "seed"} {
+		if c.IsSet(flag) {
+			words = append(words, "--"+flag, strconv.Itoa(c.Int(flag)))
+		}
+	}
+	words = append(words, r.lock)
+	for i := range words {
+		words[i] = emit.Quote(words[i])
+	}
+	return exportRuns(u, r.export, v.Resolved.Plan.Dir, r.inputs(v), e.Runs(), strings.Join(words, " "))
+}
+
 // validateSession begins the names of the runs of a validation.
 func validateSession(n int) string { return validatePrefix + strconv.Itoa(n) }
 
@@ -423,10 +463,10 @@ func (r *trial) importSamples(u *ui, e *validation.Experiment) ([]profile.Sample
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	var samples []profile.Sample
-	last := 0
+	session, last := validateSession(0), 0
 	dropped, err := profile.ReadSamples(filepath.ToSlash(r.imported), f, func(s *profile.Sample) error {
 		if s.Kind == profile.Replay {
-			last = max(last, sessionOf(validatePrefix, s.Run))
+			session, last = validation.SessionOf(s.Run), max(last, sessionOf(validatePrefix, s.Run))
 			samples = append(samples, *s)
 		}
 		return nil
@@ -437,7 +477,9 @@ func (r *trial) importSamples(u *ui, e *validation.Experiment) ([]profile.Sample
 	if dropped {
 		u.note(r.imported + ": its last line was cut off, and is dropped")
 	}
-	e.Session = validateSession(last)
+	if e.Session = session; sessionOf(validatePrefix, session) > 0 { // numbered here, and not exported
+		e.Session = validateSession(last)
+	}
 	return samples, nil
 }
 

@@ -87,7 +87,7 @@ func (c Case) Draw(i int) (*planner.Problem, error) {
 	if err == nil && c.Kind == EqualSizes {
 		for m := range p.Models[1:] {
 			content := p.Models[m+1].Load.Content
-			p.Models[m+1].Load, p.Models[m+1].Reserved = p.Models[0].Load, p.Models[0].Reserved
+			p.Models[m+1].Load, p.Models[m+1].StreamMS, p.Models[m+1].Reserved = p.Models[0].Load, p.Models[0].StreamMS, p.Models[0].Reserved
 			p.Models[m+1].Load.Content = content // as large, but another net
 		}
 	}

@@ -28,6 +28,15 @@ const (
 	grace = 2 * time.Second
 )
 
+// HostName is what this machine calls itself, "" if it does not know.
+func HostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // Local measures on a device of this machine, in a child process.
 type Local struct {
 	Command []string // words that start the child; none: this program with ChildCommand

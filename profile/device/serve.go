@@ -61,6 +61,8 @@ type session struct {
 	library  *library
 	device   edgeTPU
 	delegate *delegate
+	host     string   // what this machine calls itself
+	hashes   []string // of the files of the run's models
 	models   []*model
 	call     int64
 }
@@ -69,7 +71,8 @@ type session struct {
 type model struct {
 	*profile.RunModel
 	*gotflite.Interpreter
-	file *gotflite.Model
+	file   *gotflite.Model
+	sha256 string
 }
 
 func (s *session) serve(stdin io.Reader) *profile.Failure {
@@ -87,10 +90,13 @@ func (s *session) serve(stdin io.Reader) *profile.Failure {
 	}
 	// Before the device is opened, for opening it takes seconds.
 	for i := range s.run.Models {
-		if f := s.check(&s.run.Models[i]); f != nil {
+		sha256, f := s.check(&s.run.Models[i])
+		if f != nil {
 			return s.about(f, s.run.Models[i].Name)
 		}
+		s.hashes = append(s.hashes, sha256)
 	}
+	s.host = HostName()
 	if s.device, f = choose(s.library.devices(), s.run.Device); f != nil {
 		return f
 	}
@@ -128,10 +134,11 @@ func (s *session) about(f *profile.Failure, name string) *profile.Failure {
 	return f
 }
 
-// check says what is wrong with a file, before it is given to code that trusts it.
-func (s *session) check(m *profile.RunModel) *profile.Failure {
-	bad := func(hint, format string, args ...any) *profile.Failure {
-		return &profile.Failure{Code: profile.BadModel, Text: fmt.Sprintf(format, args...), Hint: hint}
+// check says what is wrong with a file, before it is given to code that trusts
+// it, and what its hash is.
+func (s *session) check(m *profile.RunModel) (sha256 string, wrong *profile.Failure) {
+	bad := func(hint, format string, args ...any) (string, *profile.Failure) {
+		return "", &profile.Failure{Code: profile.BadModel, Text: fmt.Sprintf(format, args...), Hint: hint}
 	}
 	f, err := tflite.Open(filepath.FromSlash(m.File))
 	if err != nil {
@@ -149,13 +156,13 @@ func (s *session) check(m *profile.RunModel) *profile.Failure {
 	for i := range compiled.Packages {
 		needs, has := compiled.Packages[i].MinRuntime, s.library.runtime()
 		if has > 0 && needs > has {
-			return &profile.Failure{
+			return "", &profile.Failure{
 				Code: profile.NewerModel, Text: fmt.Sprintf("%s needs runtime version %d, %s has %d (%s)", m.File, needs, s.library.name, has, s.library.version),
 				Hint: fmt.Sprintf("install a newer libedgetpu, or compile with -m %d", has),
 			}
 		}
 	}
-	return nil
+	return f.SHA256(), nil
 }
 
 // measure does everything between opening and closing the device.
@@ -192,7 +199,7 @@ func (s *session) measure() *profile.Failure {
 
 // create makes an interpreter.
 func (s *session) create(index int) (*model, *profile.Failure) {
-	m := &model{RunModel: &s.run.Models[index]}
+	m := &model{RunModel: &s.run.Models[index], sha256: s.hashes[index]}
 	bad := func(what string) (*model, *profile.Failure) {
 		return nil, &profile.Failure{Code: profile.BadModel, Text: fmt.Sprintf("%s: TensorFlow Lite %s %s", m.File, tfliteVersion(), what)}
 	}
@@ -279,7 +286,7 @@ func (m *model) hash() string {
 func (s *session) record(m *model, kind profile.Kind, took time.Duration, outputs string) {
 	sample := &profile.Sample{
 		Run: s.run.Name, Model: m.Name, Kind: kind, MS: float64(took.Nanoseconds()) / 1e6,
-		Device: s.device.path, Source: s.library.source, Outputs: outputs, TemperatureC: s.temperature(),
+		SHA256: m.sha256, Host: s.host, Device: s.device.path, Source: s.library.source, Outputs: outputs, TemperatureC: s.temperature(),
 	}
 	if kind != profile.Create {
 		sample.Call = s.call

@@ -123,7 +123,7 @@ func Fit(d *Data, link *cost.Link) (*cost.Calibration, error) {
 	if best, err = f.withHost(best); err != nil {
 		return nil, err
 	}
-	return best.calibration(), nil
+	return best.trusted()
 }
 
 // best fits the shape of the formulas that the samples call for.

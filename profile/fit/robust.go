@@ -340,9 +340,10 @@ func median(numbers []float64) float64 {
 
 // Scales.
 const (
-	// leastSpread is how equal repeats are taken to be at most: clocks tick, and
-	// a simulation without noise has none to go by.
-	leastSpread = 1e-4
+	// leastSpread is how equal repeats are taken to be at most: clocks tick, a
+	// simulation without noise has none to go by, and formulas are not exact. Where
+	// repeats are much closer than that, whole kinds of calls would lose their say.
+	leastSpread = 2e-3
 	// hardware is how well calls of one kind repeat on real devices.
 	hardware = 0.016
 	// borrowed is how many samples' worth of belief a cell's own scatter is mixed
@@ -406,8 +407,16 @@ func (n noise) scale(cells []*cell) {
 	}
 }
 
-// outlier reports whether a sample has lost its say.
-func (c *cell) outlier(t, at float64) bool { return math.Abs(t-at) >= tukeyAt*c.sigma }
+// far is how far off, in parts of the fitted time, a sample is at least that is
+// called an outlier: three times what calls repeat to on real devices.
+// Where repeats are closer than that, formulas that are good to some per mille
+// lose samples which no other file and no disturbance has spoiled.
+const far = 3 * hardware
+
+// outlier reports whether a sample has lost its say because something is wrong with it.
+func (c *cell) outlier(t, at float64) bool {
+	return math.Abs(t-at) >= max(tukeyAt*c.sigma, far*math.Abs(at))
+}
 
 func compareCells(a, b *cell) int {
 	return cmp.Or(cmp.Compare(a.file, b.file), compareBool(a.cold, b.cold), cmp.Compare(a.run, b.run))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/profile"
@@ -64,11 +65,64 @@ func (e *DevicesError) Error() string {
 	return fmt.Sprintf("samples of %d devices (%s): a calibration is of one", len(e.Devices), quoted(e.Devices))
 }
 
-// UnknownFilesError names the models for which neither a file nor bytes are known.
-type UnknownFilesError struct{ Models []string }
+// HostsError says that samples come from several hosts: a device of one is not
+// that of another, whatever its path.
+type HostsError struct{ Hosts []string }
+
+func (e *HostsError) Error() string {
+	return fmt.Sprintf("samples of %d hosts (%s): a calibration is of one device of one host", len(e.Hosts), quoted(e.Hosts))
+}
+
+// MissingFile is a compiled file that ran and is not at hand. A finder of
+// files returns it as the error for a sample; [Collect] gathers them.
+type MissingFile struct {
+	Model   string   // as its samples call it
+	SHA256  string   // of the file that ran, hex
+	Samples int      // that need it
+	Others  []string // files of that model that are at hand, and are others
+}
+
+func (m *MissingFile) Error() string {
+	text := fmt.Sprintf("that of model %q with SHA-256 %s (%d samples", m.Model, m.SHA256, m.Samples)
+	if m.Samples == 1 {
+		text = strings.TrimSuffix(text, "s")
+	}
+	switch len(m.Others) {
+	case 0:
+	case 1:
+		text += "; " + m.Others[0] + " is another file"
+	default:
+		text += "; " + strings.Join(m.Others[:len(m.Others)-1], ", ") + " and " + m.Others[len(m.Others)-1] + " are other files"
+	}
+	return text + ")"
+}
+
+// UnknownFilesError names what is not known of the samples' files: the models
+// for which there is neither a file nor bytes, and files that ran and are not at hand.
+type UnknownFilesError struct {
+	Models []string
+	Files  []MissingFile
+}
 
 func (e *UnknownFilesError) Error() string {
-	return fmt.Sprintf("%v for model %s, nor do its samples say how many bytes crossed the bus", ErrNoFile, quoted(e.Models))
+	var parts []string
+	if len(e.Models) > 0 {
+		parts = append(parts, fmt.Sprintf("%v for model %s, nor do its samples say how many bytes crossed the bus", ErrNoFile, quoted(e.Models)))
+	}
+	if n := len(e.Files); n > 0 {
+		text := "a compiled file that was timed is not at hand: "
+		if n > 1 {
+			text = fmt.Sprintf("%d compiled files that were timed are not at hand: ", n)
+		}
+		for i := range e.Files {
+			if i > 0 {
+				text += "; "
+			}
+			text += e.Files[i].Error()
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
 }
 
 func quoted(names []string) string {
@@ -83,7 +137,9 @@ func quoted(names []string) string {
 }
 
 // Collect sorts samples. find says which compiled file a sample timed; its
-// errors, but for [ErrNoFile], end the collection.
+// errors, but for [ErrNoFile] and [*MissingFile], end the collection. Where a
+// sample has the hash of the file that ran, a file with another one is not
+// taken, and neither are the sample's bytes instead of a file.
 //
 // A load is a cold call, and so is a first call where its file has no load:
 // first calls also pay for what a runtime sets up once. Steady and squeezed
@@ -91,7 +147,7 @@ func quoted(names []string) string {
 // bytes say which. How long it takes to create an interpreter is not used.
 func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)) (*Data, error) {
 	d := &Data{}
-	var devices []string
+	var hosts, devices []string
 	files := make([]*File, len(samples))
 	var all []*File // distinct
 	type same struct {
@@ -100,17 +156,39 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 	}
 	known := map[same]*File{}
 	blind := map[string][]int{} // samples of models without a file
+	absent := map[[2]string]*MissingFile{}
 	for i := range samples {
 		s := &samples[i]
 		if !slices.Contains(devices, s.Device) {
 			devices = append(devices, s.Device)
+		}
+		if s.Host != "" && !slices.Contains(hosts, s.Host) {
+			hosts = append(hosts, s.Host)
 		}
 		if s.Kind == profile.Create || !(s.MS > 0) {
 			d.Unused++
 			continue
 		}
 		f, err := find(s)
+		if s.SHA256 != "" {
+			if errors.Is(err, ErrNoFile) {
+				err = &MissingFile{Model: s.Model, SHA256: s.SHA256}
+			} else if err == nil && f.SHA256 != "" && !strings.EqualFold(f.SHA256, s.SHA256) {
+				err = &MissingFile{Model: s.Model, SHA256: s.SHA256, Others: []string{f.File}}
+			}
+		}
+		m, missing := errors.AsType[*MissingFile](err)
 		switch {
+		case missing && s.Kind == profile.Replay && s.Bytes == nil:
+			d.Unused++ // it would not be used with its file either
+			continue
+		case missing:
+			at := [2]string{m.Model, m.SHA256}
+			if absent[at] == nil {
+				absent[at] = &MissingFile{Model: m.Model, SHA256: m.SHA256, Others: m.Others}
+			}
+			absent[at].Samples++
+			continue
 		case errors.Is(err, ErrNoFile):
 			blind[s.Model] = append(blind[s.Model], i)
 			continue
@@ -124,6 +202,10 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 		}
 		files[i] = known[key]
 	}
+	if len(hosts) > 1 {
+		slices.Sort(hosts)
+		return nil, &HostsError{hosts}
+	}
 	if len(devices) > 1 {
 		slices.Sort(devices)
 		return nil, &DevicesError{devices}
@@ -131,11 +213,11 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 	if len(devices) == 1 {
 		d.Device = devices[0]
 	}
-	var missing []string
+	unknown := &UnknownFilesError{}
 	for model, at := range blind {
 		byBytes, ok := fromBytes(model, samples, at)
 		if !ok {
-			missing = append(missing, model)
+			unknown.Models = append(unknown.Models, model)
 			continue
 		}
 		for i, f := range byBytes {
@@ -146,9 +228,15 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 			}
 		}
 	}
-	if len(missing) > 0 {
-		slices.Sort(missing)
-		return nil, &UnknownFilesError{missing}
+	for _, m := range absent {
+		unknown.Files = append(unknown.Files, *m)
+	}
+	if len(unknown.Models)+len(unknown.Files) > 0 {
+		slices.Sort(unknown.Models)
+		slices.SortFunc(unknown.Files, func(a, b MissingFile) int {
+			return cmp.Or(cmp.Compare(a.Model, b.Model), cmp.Compare(a.SHA256, b.SHA256))
+		})
+		return nil, unknown
 	}
 	slices.SortFunc(all, func(a, b *File) int {
 		return cmp.Or(cmp.Compare(a.Model, b.Model), cmp.Compare(a.StreamedBytes, b.StreamedBytes), cmp.Compare(a.CachedBytes, b.CachedBytes),

@@ -113,6 +113,51 @@ func TestCollectByBytes(t *testing.T) {
 	}
 }
 
+// A sample that says which file ran is of that file or of none: not of another
+// one, and not of its own bytes.
+func TestCollectByHash(t *testing.T) {
+	ran, rebuilt := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	of := func(model, sha256 string, kind profile.Kind, sent int64) profile.Sample {
+		s := taken(model, kind, 1, sent)
+		s.SHA256 = sha256
+		return s
+	}
+	find := shapes(map[string]fit.File{"x": {Model: "x", CalibratedFile: cost.CalibratedFile{File: "x.tflite", SHA256: ran, FixedBytes: 7}}})
+	d, err := fit.Collect([]profile.Sample{of("x", ran, profile.Steady, 7), of("x", strings.ToUpper(ran), profile.Steady, 7), of("x", "", profile.Steady, 7)}, find)
+	if err != nil || len(d.Files) != 1 || len(d.Timings) != 3 {
+		t.Errorf("%+v, error %v", d, err)
+	}
+	_, err = fit.Collect([]profile.Sample{
+		of("x", ran, profile.Steady, 7), of("x", rebuilt, profile.Steady, 8), of("x", rebuilt, profile.Steady, 8),
+		of("y", rebuilt, profile.Steady, 8), of("y", rebuilt, profile.Create, 0), of("z", "", profile.Steady, 0),
+	}, find)
+	want := `no compiled file is known for model "z", nor do its samples say how many bytes crossed the bus; 2 compiled files that were timed are not at hand: ` +
+		`that of model "x" with SHA-256 ` + rebuilt + ` (2 samples; x.tflite is another file); that of model "y" with SHA-256 ` + rebuilt + ` (1 sample)`
+	if unknown := (*fit.UnknownFilesError)(nil); !errors.As(err, &unknown) || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+	// Calls of a replay that do not say what they sent are not used anyway.
+	if d, err := fit.Collect([]profile.Sample{of("x", ran, profile.Steady, 7), of("y", rebuilt, profile.Replay, 0)}, find); err != nil || d.Unused != 1 {
+		t.Errorf("%+v, error %v", d, err)
+	}
+}
+
+// Samples that name no host do not count as another one's.
+func TestCollectHosts(t *testing.T) {
+	on := func(host string) profile.Sample {
+		s := taken("a", profile.Steady, 1, 7)
+		s.Host = host
+		return s
+	}
+	if d, err := fit.Collect([]profile.Sample{on(""), on("camera"), on("")}, shapes(nil)); err != nil || len(d.Timings) != 3 {
+		t.Errorf("%+v, error %v", d, err)
+	}
+	_, err := fit.Collect([]profile.Sample{on("camera"), on("attic"), on("")}, shapes(nil))
+	if hosts := (*fit.HostsError)(nil); !errors.As(err, &hosts) || err.Error() != `samples of 2 hosts ("attic", "camera"): a calibration is of one device of one host` {
+		t.Error(err)
+	}
+}
+
 func TestCollectRefuses(t *testing.T) {
 	other := taken("a", profile.Steady, 1, 7)
 	other.Device = "tpu1"

@@ -41,9 +41,12 @@ func IsScript(data []byte) bool {
 // Commands are what to type on a board to do the runs of a file, and what to type
 // here to read the samples that come back.
 func Commands(runFile string) (there, here string) {
-	samples := strings.TrimSuffix(runFile, ".json") + ".samples.jsonl"
+	samples := Samples(runFile)
 	return fmt.Sprintf("python3 %s %s > %s", ScriptName, word(runFile), word(samples)), "tpuplan profile --import " + word(samples)
 }
+
+// Samples is what the samples of a file of runs are called.
+func Samples(runFile string) string { return strings.TrimSuffix(runFile, ".json") + ".samples.jsonl" }
 
 // word is a file name as a word of a shell that no program takes for a flag.
 func word(name string) string {

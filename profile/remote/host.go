@@ -327,7 +327,17 @@ func (b *Board) Measure(ctx context.Context, run *profile.Run, emit func(*profil
 		Command:   h.ssh(strings.Join(words, " ")),
 		HoldStdin: true, OpenDeadline: h.OpenDeadline, Ended: b.ended,
 	}
-	err = local.Measure(ctx, &there, emit)
+	hashes := map[string]string{}
+	for _, m := range there.Models {
+		hashes[m.Name] = m.SHA256
+	}
+	err = local.Measure(ctx, &there, func(s *profile.Sample) error {
+		s.Host = h.Name // by which it is known here
+		if s.SHA256 == "" {
+			s.SHA256 = hashes[s.Model] // a program there may be older
+		}
+		return emit(s)
+	})
 	if f := (*profile.Failure)(nil); errors.As(err, &f) {
 		for i := range run.Models { // nobody knows the names of the files there
 			f.Text = strings.ReplaceAll(f.Text, there.Models[i].File, run.Models[i].File)

@@ -37,6 +37,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import struct
 import subprocess
 import threading
@@ -271,7 +272,7 @@ def find_model(model, folder):
 
 
 def verified(model, folder, backend):
-    """The path of a model's file, once that is as it should be."""
+    """Path and hash of a model's file, once that is as it should be."""
     path = find_model(model, folder)
     try:
         with open(path, "rb") as f:
@@ -279,13 +280,14 @@ def verified(model, folder, backend):
     except OSError as error:
         raise Failure("bad_model", "%s: %s" % (path, error.strerror or error))
     needs, has = needed_runtime(data, path), backend.devices.runtime()
-    if model.get("sha256") and hashlib.sha256(data).hexdigest() != model["sha256"]:
+    digest = hashlib.sha256(data).hexdigest()
+    if model.get("sha256") and digest != model["sha256"]:
         raise Failure("bad_model", "%s is not the file that the run was made for" % path, "make the run anew, or copy the file again")
     if has and needs > has:
         raise Failure(
             "newer_model", "%s needs runtime version %d, %s has %d (%s)" % (path, needs, backend.devices.name, has, backend.devices.version),
             "install a newer libedgetpu, or compile with -m %d" % has)
-    return path
+    return path, digest
 
 
 # --- libedgetpu: which devices there are
@@ -588,7 +590,7 @@ class Session(object):
     def __init__(self, run, folder, out):
         self.run, self.folder, self.out = run, folder, out
         self.backend = self.device = None
-        self.source, self.call = "measured", 0
+        self.source, self.host, self.call = "measured", socket.gethostname(), 0
 
     def line(self, fields):
         data = (json.dumps(fields) + "\n").encode("ascii")
@@ -616,7 +618,9 @@ class Session(object):
             self.source = "simulated"
         models = self.run["models"]
         # Before the device is opened, for opening it takes seconds.
-        self.paths = [self.about(m, verified, m, self.folder, self.backend) for m in models]
+        found = [self.about(m, verified, m, self.folder, self.backend) for m in models]
+        self.paths = [path for path, _ in found]
+        self.hashes = {m["name"]: digest for m, (_, digest) in zip(models, found)}
         self.device = self.backend.devices.pick(self.run["device"])
         self.backend.open(self.device)
         interpreters = []
@@ -690,8 +694,11 @@ class Session(object):
     def record(self, model, kind, seconds, outputs=""):
         sample = collections.OrderedDict((
             ("schema", SAMPLE_SCHEMA), ("run", self.run["run"]), ("model", model["name"]), ("kind", kind),
-            ("ms", seconds * 1000), ("device", self.device.path), ("source", self.source),
+            ("ms", seconds * 1000), ("sha256", self.hashes[model["name"]]), ("host", self.host),
+            ("device", self.device.path), ("source", self.source),
         ))
+        if not self.host:
+            del sample["host"]
         if kind != "create" and self.call:
             sample["call"] = self.call
         sent = model.get(self.BYTES.get(kind, ""))

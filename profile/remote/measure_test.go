@@ -4,6 +4,7 @@ package remote_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,6 +141,15 @@ func TestPythonMeasuresAsGoDoes(t *testing.T) {
 		want := s.measure(t, s.withGo)
 		if want.err != nil || len(want.Samples) != 9 || len(want.Log) < 14 {
 			t.Fatalf("%d samples, %d lines, error %v", len(want.Samples), len(want.Log), want.err)
+		}
+		for _, x := range want.Samples {
+			m := slices.IndexFunc(s.run.Models, func(m profile.RunModel) bool { return m.Name == x.Model })
+			if data, err := os.ReadFile(filepath.Join(s.dir, s.run.Models[m].File)); err != nil || x.SHA256 != fmt.Sprintf("%x", sha256.Sum256(data)) {
+				t.Errorf("%+v is of another file, %v", x, err)
+			}
+			if x.Host != device.HostName() || x.Host == "" {
+				t.Errorf("host %q", x.Host)
+			}
 		}
 		for _, packages := range [][]string{nil, {"tflite_runtime"}, {"ai_edge_litert"}, {"pycoral", "tflite_runtime"}} {
 			t.Run(fmt.Sprintf("%v %v", settings, packages), func(t *testing.T) {
@@ -414,6 +424,9 @@ func TestBoardMeasures(t *testing.T) {
 		})
 		return board
 	})
+	for i := range want.Samples {
+		want.Samples[i].Host = "pi@camera" // by which it was reached
+	}
 	if diff := cmp.Diff(want.Samples, got.Samples); diff != "" || got.err != nil {
 		t.Error(got.err, diff)
 	}

@@ -22,8 +22,11 @@ import (
 	"github.com/tpuplan/tpuplan/tflite"
 )
 
-// Device is what samples name as theirs.
-const Device = "simulated"
+// Device and Host are what samples name as theirs: results are the same on every machine.
+const (
+	Device = "simulated"
+	Host   = "simulated"
+)
 
 // Simulator is a device that behaves as the cost model says.
 type Simulator struct {
@@ -83,7 +86,7 @@ func (s *Simulator) Measure(ctx context.Context, run *profile.Run, emit func(*pr
 				bytes += m.file.WarmBytes
 				sample := &profile.Sample{
 					Run: run.Name, Model: run.Models[step.Model].Name, Kind: step.Kind, MS: ms, Call: call,
-					Device: Device, Source: profile.Simulated, Bytes: &bytes,
+					SHA256: m.file.SHA256, Host: Host, Device: Device, Source: profile.Simulated, Bytes: &bytes,
 				}
 				if run.Outputs {
 					sample.Outputs = m.outputs

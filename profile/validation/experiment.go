@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/tpuplan/tpuplan/cost"
 	"github.com/tpuplan/tpuplan/cost/replay"
@@ -156,6 +157,19 @@ func (e *Experiment) runName(a *Arrangement, pass int) string {
 		fmt.Fprintf(h, "%s %s\n", e.Models[i].Name, f.SHA256)
 	}
 	return fmt.Sprintf("%s.%s.%d.%08x", e.Session, a.Name, pass+1, h.Sum32())
+}
+
+// SessionOf is the session of a run by its name: what runName puts before
+// arrangement, pass and sum. It may hold periods itself.
+func SessionOf(run string) string {
+	for range 3 {
+		at := strings.LastIndexByte(run, '.')
+		if at < 0 {
+			return run
+		}
+		run = run[:at]
+	}
+	return run
 }
 
 // calls are all calls of a run: the unrecorded ones, then the sequence.

@@ -668,3 +668,14 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(samples))*float64(b.N)/b.Elapsed().Seconds(), "samples/s")
 }
+
+// A session may hold periods: it is named after a file.
+func TestSessionOf(t *testing.T) {
+	for run, want := range map[string]string{
+		"validate-3.plan.1.0123abcd": "validate-3", "a.night.as-given.12.0123abcd": "a.night", "r": "r", "a.b": "a", ".plan.1.x": "",
+	} {
+		if got := validation.SessionOf(run); got != want {
+			t.Errorf("%q: %q, want %q", run, got, want)
+		}
+	}
+}

@@ -304,7 +304,12 @@ func measure(run *profile.Run) int {
 		}
 	}
 	give := func(s profile.Sample) {
-		s.Run, s.Source, s.Device = run.Name, profile.Simulated, "/simulated/usb_0"
+		s.Run, s.Source, s.Host, s.Device = run.Name, profile.Simulated, "raspberrypi", "/simulated/usb_0"
+		for _, m := range run.Models {
+			if m.Name == s.Model {
+				s.SHA256 = m.SHA256
+			}
+		}
 		if profile.WriteSample(os.Stdout, &s) != nil {
 			os.Exit(1)
 		}

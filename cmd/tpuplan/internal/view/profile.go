@@ -39,26 +39,34 @@ func (p *Profiled) sources() string {
 // Profile renders what was measured as a table.
 func Profile(p *Profiled, s Style) []byte {
 	var b bytes.Buffer
-	var models, devices []string
+	type place struct{ host, device string }
+	var models, hosts []string
+	var devices []place
 	for _, x := range p.Summaries {
 		if !slices.Contains(models, x.Model) {
 			models = append(models, x.Model)
 		}
-		if !slices.Contains(devices, x.Device) {
-			devices = append(devices, x.Device)
+		if !slices.Contains(hosts, x.Host) {
+			hosts = append(hosts, x.Host)
+		}
+		if at := (place{x.Host, x.Device}); !slices.Contains(devices, at) {
+			devices = append(devices, at)
 		}
 	}
 	b.WriteString(s.bold(fmt.Sprintf("%s on %s, %s: %s", count(len(models), "model"), count(len(devices), "device"), count(len(p.Samples), "sample"), p.sources())) + "\n")
-	for _, device := range devices {
-		name := device
+	for _, at := range devices {
+		name := at.device
 		if name == "" {
 			name = "device"
+		}
+		if len(hosts) > 1 && at.host != "" {
+			name = at.host + ": " + name
 		}
 		b.WriteString("\n" + Visible(name) + ", times in ms\n")
 		t := table{columns: []column{left("MODEL"), left("CALL"), right("SAMPLES"), right("MEDIAN"), right("INTERVAL"), right("BUS")}}
 		last := ""
 		for _, x := range p.Summaries {
-			if x.Device != device {
+			if x.Host != at.host || x.Device != at.device {
 				continue
 			}
 			model := x.Model
@@ -71,7 +79,7 @@ func Profile(p *Profiled, s Style) []byte {
 		t.write(&b, s, 2)
 		c := table{columns: []column{left("MODEL"), right("WARM"), right("LOAD"), right("PER MiB"), right("STREAMING PER MiB")}}
 		for _, x := range p.Costs {
-			if x.Device == device {
+			if x.Host == at.host && x.Device == at.device {
 				c.add(x.Model, known(x.SteadyMS, digits), known(x.LoadMS, digits), known(x.LoadMSPerMiB, digits), known(x.StreamMSPerMiB, digits))
 			}
 		}
@@ -112,6 +120,7 @@ type profileJSON struct {
 type summaryJSON struct {
 	Model      string         `json:"model"`
 	Kind       profile.Kind   `json:"kind"`
+	Host       string         `json:"host,omitempty"`
 	Device     string         `json:"device,omitempty"`
 	Source     profile.Source `json:"source"`
 	Samples    int            `json:"samples"`
@@ -123,6 +132,7 @@ type summaryJSON struct {
 
 type callCostJSON struct {
 	Model          string         `json:"model"`
+	Host           string         `json:"host,omitempty"`
 	Device         string         `json:"device,omitempty"`
 	Source         profile.Source `json:"source"`
 	SteadyMS       *number        `json:"steady_ms,omitempty"`
@@ -135,7 +145,7 @@ type callCostJSON struct {
 func ProfileJSON(p *Profiled) []byte {
 	x := profileJSON{Schema: "tpuplan/profile/v1", Samples: len(p.Samples), Summaries: []summaryJSON{}, Costs: []callCostJSON{}, Warnings: []profile.Warning{}}
 	for _, s := range p.Summaries {
-		j := summaryJSON{Model: s.Model, Kind: s.Kind, Device: s.Device, Source: s.Source, Samples: s.Samples, Bytes: s.Bytes, MedianMS: number(s.MedianMS)}
+		j := summaryJSON{Model: s.Model, Kind: s.Kind, Host: s.Host, Device: s.Device, Source: s.Source, Samples: s.Samples, Bytes: s.Bytes, MedianMS: number(s.MedianMS)}
 		if !math.IsInf(s.LowMS, 0) && !math.IsInf(s.HighMS, 0) {
 			j.CIMS, j.Confidence = []number{number(s.LowMS), number(s.HighMS)}, pointer(s.Confidence)
 		}
@@ -148,7 +158,7 @@ func ProfileJSON(p *Profiled) []byte {
 		return pointer(*v)
 	}
 	for _, c := range p.Costs {
-		x.Costs = append(x.Costs, callCostJSON{c.Model, c.Device, c.Source, of(c.SteadyMS), of(c.LoadMS), of(c.LoadMSPerMiB), of(c.StreamMSPerMiB)})
+		x.Costs = append(x.Costs, callCostJSON{c.Model, c.Host, c.Device, c.Source, of(c.SteadyMS), of(c.LoadMS), of(c.LoadMSPerMiB), of(c.StreamMSPerMiB)})
 	}
 	x.Warnings = append(x.Warnings, p.Warnings...)
 	return encode(x)
