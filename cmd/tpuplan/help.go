@@ -148,6 +148,8 @@ reads it and never writes it.
     link = "usb3"              # usb2, usb3, usb3-rpi4, usb3-rpi5, pcie,
                                # pcie-gen1,
                                # or { mb_per_s = 310, overhead = "0.4ms" }
+    runtime = "std"            # libedgetpu1-std, half the clock on USB; else
+                               # times are for libedgetpu1-max
     calibration = "usb.json"   # what tpuplan calibrate wrote about it
 
     [[model]]
@@ -243,6 +245,9 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
   STREAM, RECEIVE       instructions and input, computing, what streaming takes
                         longer than that, receiving output
   4.1 ms (3.2..5.5)     predicted, and what it is expected within
+  (predicted)           from the models' shapes, of a USB device for
+                        libedgetpu1-max unless runtime = "std"
+  at least              no upper end is known
   familiar, unfamiliar  a net like those whose times were published, or only
                         built of the same ops
   guess, lower bound    a net with ops that nobody published times of, or of a
@@ -262,8 +267,9 @@ const termsHelp = `Words, abbreviations and units in what tpuplan prints.
   split                 which bytes of a model are cached and which streamed
   pin                   what a plan file demands: a group or an order; "to pin a
                         release" is to name it in the plan file
-  more, factor          what another choice takes in addition, and how many
-                        times as much
+  more, factor          what another choice takes in addition, by what is
+                        streamed and loaded, for nothing else differs; and how
+                        many times as much it takes in all
   pinning costs         what a release takes more than the best one compared
   optimal, feasible     proven to be the best; not proven
   ties                  ops of equal size: 16.0 caches those first whose model

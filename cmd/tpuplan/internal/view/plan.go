@@ -113,7 +113,7 @@ type baselineJSON struct {
 	Name     string `json:"name"`
 	Value    number `json:"value"`
 	Feasible bool   `json:"feasible"`
-	// By how much a call takes longer than under the plan, of times: what differs is what is streamed and loaded.
+	// By how much it is more than the plan's. Of times what differs is what is streamed and loaded, which has ends.
 	More     *number `json:"more,omitempty"`
 	MoreLow  *number `json:"more_low,omitempty"`
 	MoreHigh *number `json:"more_high,omitempty"`
@@ -178,6 +178,8 @@ func (p *Planned) json(schema string) planJSON {
 		x := baselineJSON{Name: b.Name, Value: number(b.Value), Feasible: b.Feasible}
 		if d, known := differences[b.Name]; known {
 			x.More, x.MoreLow, x.MoreHigh = pointer(d.Value), pointer(d.Low), pointer(d.High)
+		} else if b.Feasible && problem.Objective == planner.ByteHits {
+			x.More = pointer(b.Value - plan.Value)
 		}
 		out.Baselines = append(out.Baselines, x)
 	}
@@ -235,9 +237,10 @@ func (p *Planned) computeIncluded() bool {
 	return !slices.ContainsFunc(p.Resolved.Problem.Models, func(m planner.Model) bool { return !m.Call.ComputeIncluded })
 }
 
-// factorsHold reports whether the objective's values may be divided.
+// factorsHold reports whether the objective's values may be divided: not where compute is
+// left out, nor where only a lower bound of it is known, for then the factor is smaller.
 func (p *Planned) factorsHold() bool {
-	return p.Resolved.Problem.Objective == planner.ByteHits || p.computeIncluded()
+	return p.Resolved.Problem.Objective == planner.ByteHits || p.computeIncluded() && p.valueRange().Bounded()
 }
 
 // compiled is set for a group of models that are compiled already.
@@ -365,8 +368,8 @@ func (p *Planned) plusCompute() string {
 }
 
 // against compares the plan with a baseline in words, to follow its value. A
-// factor of times that leave out compute would promise too much: then it is
-// the difference, which is the same with compute.
+// factor of times that leave out compute, or hold too little of it, would promise too
+// much: then it is the difference, which is the same with compute.
 func (p *Planned) against(name string) string {
 	for _, b := range p.Plan.Baselines {
 		if b.Name != name || !b.Feasible || p.Plan.Value <= 0 || len(p.Plan.Models) == 1 {
@@ -377,6 +380,8 @@ func (p *Planned) against(name string) string {
 			least = 1.005
 		}
 		switch f := b.Value / p.Plan.Value; {
+		case f < least && f > 1+rounding && p.Resolved.Problem.Objective == planner.Time:
+			return ", within " + percent(planner.Tie) + " of " + baselineNames[name] // MORE may still be certain
 		case f < least:
 			return ", no better than " + baselineNames[name]
 		case p.factorsHold():
@@ -445,7 +450,11 @@ func (p *Planned) gives(b *bytes.Buffer, s Style) {
 		t.add(p.Resolved.Problem.Models[i].Name, p.Resolved.Plan.Models[i].CallsText, size(o.Split.Cached), size(o.Split.Streamed), hits, digits(o.Miss))
 	}
 	t.write(b, s, 2)
-	b.WriteString("\n" + timesTitle(p.Resolved, "time of a call in ms"+p.plusCompute()) + "\n")
+	title := "time of a call in ms"
+	if alike(p.Resolved) { // else each line says its own
+		title = timesTitle(p.Resolved, title+p.plusCompute())
+	}
+	b.WriteString("\n" + title + "\n")
 	timesTable(b, s, p.Resolved, p.Plan)
 	for _, note := range timeNotes(p.Resolved, p.Plan) {
 		paragraph(b, s, "  ", note)
@@ -461,7 +470,11 @@ func (p *Planned) worth(b *bytes.Buffer, s Style) {
 	if p.Resolved.Problem.Objective == planner.ByteHits {
 		unit = "parameters sent per call"
 	}
-	if !p.factorsHold() {
+	switch {
+	case p.factorsHold():
+	case p.computeIncluded():
+		unit += " (FACTOR at most)"
+	default:
 		unit += " (FACTOR without it)"
 	}
 	fmt.Fprintf(b, "\ncompared, %s\n", unit)
@@ -700,38 +713,50 @@ func ComparisonJSON(c *Comparison) []byte {
 	return encode(out)
 }
 
+// headline says which release to take, and as much of what a call takes as fits.
+func (c *Comparison) headline(best *Planned, s Style) string {
+	say := func(value func(*Planned) string) string {
+		for i := range c.Plans {
+			own := &c.Plans[i]
+			if own.Resolved.Version != c.Own || own == best {
+				continue
+			}
+			if own.Plan.Value <= best.Plan.Value*(1+planner.Tie) {
+				return fmt.Sprintf("stay with edgetpu_compiler %s: %s, none is better by %s", c.Own, value(own), percent(planner.Tie))
+			}
+			worth := own.number(own.Plan.Value-best.Plan.Value) + " less than " + c.Own.String()
+			if best.factorsHold() && best.Plan.Value > 0 {
+				worth = factor(own.Plan.Value/best.Plan.Value) + " better than " + c.Own.String()
+			}
+			return fmt.Sprintf("pin edgetpu_compiler %s: %s, %s", best.Resolved.Version, value(best), worth)
+		}
+		if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+planner.Tie) }) {
+			all := fmt.Sprintf("all %d", len(c.Plans))
+			if len(c.Plans) == 2 {
+				all = "both"
+			}
+			return fmt.Sprintf("a tie of %s releases: %s", all, value(best))
+		}
+		return fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, value(best))
+	}
+	line := ""
+	for _, name := range []string{"edgetpu_compiler ", ""} {
+		for _, how := range []string{", predicted", ""} {
+			line = say(func(p *Planned) string { return p.valueWithin(how) })
+			if line = strings.Replace(line, "edgetpu_compiler ", name, 1); columns.Width(line) <= s.Width {
+				return line
+			}
+		}
+	}
+	return line
+}
+
 // Compare shows the plans of several releases side by side, and what pinning
 // one of them is worth.
 func Compare(c *Comparison, s Style) []byte {
 	var b bytes.Buffer
 	best := c.best()
-	headline := fmt.Sprintf("edgetpu_compiler %s is the best of these: %s", best.Resolved.Problem.Version, best.value(best.Plan.Value))
-	if !slices.ContainsFunc(c.Plans, func(p Planned) bool { return p.Plan.Value > best.Plan.Value*(1+planner.Tie) }) {
-		all := fmt.Sprintf("all %d", len(c.Plans))
-		if len(c.Plans) == 2 {
-			all = "both"
-		}
-		headline = fmt.Sprintf("a tie of %s releases: %s", all, best.value(best.Plan.Value))
-	}
-	for i := range c.Plans {
-		own := &c.Plans[i]
-		if own.Resolved.Version != c.Own || own == best {
-			continue
-		}
-		if own.Plan.Value <= best.Plan.Value*(1+planner.Tie) {
-			headline = fmt.Sprintf("stay with edgetpu_compiler %s: %s, none is better by %s", c.Own, own.value(own.Plan.Value), percent(planner.Tie))
-			break
-		}
-		worth := own.number(own.Plan.Value-best.Plan.Value) + " less than " + c.Own.String()
-		if best.factorsHold() && best.Plan.Value > 0 {
-			worth = factor(own.Plan.Value/best.Plan.Value) + " better than " + c.Own.String()
-		}
-		headline = fmt.Sprintf("pin edgetpu_compiler %s: %s, %s", best.Resolved.Version, best.value(best.Plan.Value), worth)
-	}
-	if columns.Width(headline) > s.Width {
-		headline = strings.Replace(headline, "edgetpu_compiler ", "", 1)
-	}
-	b.WriteString(s.bold(headline) + "\n\n")
+	b.WriteString(s.bold(c.headline(best, s)) + "\n\n")
 	t := table{columns: []column{{title: "COMPILER", fixed: true}, right("VALUE"), right("PINNING COSTS"), {title: "STATUS", fixed: true}, {title: "SPLIT", fixed: true}, left("GROUPS")}}
 	for i := range c.Plans {
 		p := &c.Plans[i]
@@ -764,7 +789,7 @@ func Compare(c *Comparison, s Style) []byte {
 			if k == 0 {
 				name = best.Resolved.Problem.Models[i].Name
 			}
-			m.add(name, c.Plans[k].Resolved.Problem.Version.String(), size(o.Split.Cached), size(o.Split.Streamed), digits(o.Miss), ms(o.ExpectedMS))
+			m.add(name, c.Plans[k].Resolved.Problem.Version.String(), size(o.Split.Cached), size(o.Split.Streamed), digits(o.Miss), timed(c.Plans[k].Resolved.ExpectedRange(c.Plans[k].Plan, i)))
 		}
 	}
 	m.write(&b, s, 0)

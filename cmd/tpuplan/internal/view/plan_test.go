@@ -14,7 +14,9 @@ func TestLessThanTwoPercentOfTimeIsATie(t *testing.T) {
 		separate  float64
 		want      string
 	}{
-		{planner.Time, 1019, ", no better than all separate"},
+		{planner.Time, 1000, ", no better than all separate"},
+		{planner.Time, 990, ", no better than all separate"},
+		{planner.Time, 1019, ", within 2 % of all separate"},
 		{planner.Time, 1021, ", 21.0 ms less than all separate"},
 		{planner.ByteHits, 1019, ", 1.02x better than all separate"},
 		{planner.ByteHits, 1001, ", no better than all separate"},

@@ -278,15 +278,19 @@ func Simulate(s *Simulation, style Style) []byte {
 // headline is the answer in one line: what a call takes and what that is worth.
 func (s *Simulation) headline(style Style) string {
 	own := s.Runs[0].Replay.Total().Service.Mean()
+	r, known := s.expected()
+	bounded := r.Bounded()
 	worth := ""
 	for _, r := range s.Runs[1:] {
 		if r.Name != planner.Separate || r.Answer == nil || len(r.Models) == 1 || own <= 0 {
 			continue
 		}
 		switch other := r.Replay.Total().Service.Mean(); {
+		case other < own*(1+planner.Tie) && other > own*(1+rounding):
+			worth = ", within " + percent(planner.Tie) + " of " + r.Title()
 		case other < own*(1+planner.Tie):
 			worth = ", no better than " + r.Title()
-		case s.computeIncluded():
+		case s.computeIncluded() && bounded:
 			worth = ", " + factor(other/own) + " better than " + r.Title()
 		default:
 			worth = ", " + ms(other-own) + " less than " + r.Title()
@@ -295,8 +299,15 @@ func (s *Simulation) headline(style Style) string {
 	if s.Timed && s.Runs[0].overloaded() {
 		worth += "; overloaded"
 	}
+	if !bounded { // a lower bound is never given for more
+		return fmt.Sprintf("simulated: at least %s ms per call%s", rough(r.Low, r.Low), worth)
+	}
+	forms := []string{""}
+	if known {
+		forms = []string{" (" + ends(r) + ", predicted)", " (" + ends(r) + ")", ""}
+	}
 	line := ""
-	for _, within := range []string{s.within(", predicted"), s.within(""), ""} {
+	for _, within := range forms {
 		if line = fmt.Sprintf("simulated: %s per call%s%s%s", ms(own), within, s.plusCompute(), worth); columns.Width(line) <= style.Width {
 			return line
 		}
@@ -304,25 +315,28 @@ func (s *Simulation) headline(style Style) string {
 	return line
 }
 
-// within is what the mean time of a call of the plan is expected within, " (3.2..5.5 predicted)": every call takes its
-// time in the plan, which is off by as much.
-func (s *Simulation) within(how string) string {
-	r := s.Runs[0]
-	if r.Predicted == nil || !predicted(s.Resolved) || !s.computeIncluded() {
-		return ""
+// expected is the mean time of the calls that were played, and what it is expected within: every call
+// takes its time in the plan, which is off by as much. ok is false where nothing is said of it.
+func (s *Simulation) expected() (r cost.Range, ok bool) {
+	run := s.Runs[0]
+	own := run.Replay.Total().Service.Mean()
+	if !predicted(s.Resolved) || !s.computeIncluded() {
+		return cost.Exactly(own), false
 	}
-	value, own := s.Problem.MeanMS(r.Predicted), r.Replay.Total().Service.Mean()
+	answer, problem := run.Answer, s.Resolved.Problem
+	if run.Predicted != nil { // with the calls that were played
+		answer, problem = run.Predicted, s.Problem
+	}
+	value, all := problem.MeanMS(answer), cost.Range{}
+	for i := range problem.Models {
+		all = all.Plus(s.Resolved.ExpectedRange(answer, i).Times(problem.Models[i].Share))
+	}
 	if value <= 0 {
-		return ""
+		return cost.Exactly(own), false
 	}
-	all := cost.Range{}
-	for i := range s.Problem.Models {
-		all = all.Plus(s.Resolved.ExpectedRange(r.Predicted, i).Times(s.Problem.Models[i].Share))
-	}
-	if !all.Bounded() {
-		return " (a lower bound, predicted)"
-	}
-	return fmt.Sprintf(" (%s%s)", ends(cost.Range{Value: own, Low: own * all.Low / value, High: own * all.High / value}), how)
+	r = all.Times(own / value)
+	r.Value = own
+	return r, run.Predicted != nil || !r.Bounded()
 }
 
 // workload says what was played.

@@ -86,6 +86,8 @@ func digits(x float64) string {
 	switch a := math.Abs(x); {
 	case x > rounding && x < 0.005:
 		return "<0.01"
+	case x < -rounding && x > -0.005: // and not "-0.00"
+		return ">-0.01"
 	case a >= 99.95:
 		decimals = 0
 	case a >= 9.995:

@@ -72,10 +72,21 @@ func bare(r cost.Range) string {
 	switch {
 	case !r.Bounded():
 		return "at least " + rough(r.Low, r.Low)
-	case r.Low == r.High:
+	case rough(r.Low, r.Value) == rough(r.High, r.Value): // then ends say nothing, and more digits do
 		return digits(r.Value)
 	}
-	return fmt.Sprintf("%s (%s..%s)", rough(r.Value, r.Value), rough(r.Low, r.Value), rough(r.High, r.Value))
+	return fmt.Sprintf("%s (%s)", rough(r.Value, r.Value), ends(r))
+}
+
+// timed prints a time like bare, with its unit, for a column where other things stand.
+func timed(r cost.Range) string {
+	switch {
+	case !r.Bounded():
+		return bare(r) + " ms"
+	case rough(r.Low, r.Value) == rough(r.High, r.Value):
+		return ms(r.Value)
+	}
+	return fmt.Sprintf("%s ms (%s)", rough(r.Value, r.Value), ends(r))
 }
 
 // ends prints only what a value is expected within: "3.2..5.5".
@@ -96,6 +107,22 @@ func indexes(r *plans.Resolved) []int {
 	return list
 }
 
+// word says where the times of a model (index) are from, or that they leave out compute.
+func word(r *plans.Resolved, i int) string {
+	switch {
+	case r.Files[i].Timing != nil && !r.Files[i].Timing.Known():
+		return "predicted"
+	case !r.Problem.Models[i].Call.ComputeIncluded:
+		return "+ compute"
+	}
+	return r.Source(i)
+}
+
+// alike reports whether the times of all models are from the same source, so that a title can name it.
+func alike(r *plans.Resolved) bool {
+	return !slices.ContainsFunc(indexes(r), func(i int) bool { return word(r, i) != word(r, 0) })
+}
+
 // timesTitle heads a table of times.
 func timesTitle(r *plans.Resolved, what string) string {
 	if predicted(r) {
@@ -107,20 +134,28 @@ func timesTitle(r *plans.Resolved, what string) string {
 // timesTable is what a call of each model takes under an answer.
 func timesTable(b *bytes.Buffer, s Style, r *plans.Resolved, answer *planner.Plan) {
 	t := table{columns: []column{left("MODEL"), right("COMPUTE"), right("WARM"), right("COLD"), right("EXPECTED")}}
-	plain := slices.Clone(t.columns)
-	narrow := table{columns: plain}
+	mixed := !alike(r)
+	if mixed {
+		t.columns = append(t.columns, column{title: "SOURCE", fixed: true})
+	}
+	narrow := table{columns: slices.Clone(t.columns)}
 	for i := range r.Files {
 		o := &answer.Models[i]
-		compute, warm, cold := "-", digits(o.SteadyMS), digits(o.ColdMS)
-		expected := bare(r.ExpectedRange(answer, i))
+		compute, expected := "-", bare(r.ExpectedRange(answer, i))
+		warm, cold := digits(o.SteadyMS), digits(o.ColdMS)
+		wideWarm, wideCold := warm, cold
 		if x, ok := r.Times(answer, i); ok {
-			compute = bare(x.Compute)
-			narrow.add(r.Files[i].Name, compute, warm, cold, expected)
-			t.add(r.Files[i].Name, compute, bare(x.Steady), bare(x.Cold), expected)
-			continue
+			compute, wideWarm, wideCold = bare(x.Compute), bare(x.Steady), bare(x.Cold)
+			if !x.Steady.Bounded() { // a lower bound is never given for more
+				warm, cold = wideWarm, wideCold
+			}
 		}
-		narrow.add(r.Files[i].Name, compute, warm, cold, expected)
-		t.add(r.Files[i].Name, compute, warm, cold, expected)
+		wide, short := []string{r.Files[i].Name, compute, wideWarm, wideCold, expected}, []string{r.Files[i].Name, compute, warm, cold, expected}
+		if mixed {
+			wide, short = append(wide, word(r, i)), append(short, word(r, i))
+		}
+		t.add(wide...)
+		narrow.add(short...)
 	}
 	if _, total := t.widths(0); total+2 > s.Width {
 		t = narrow
