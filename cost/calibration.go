@@ -145,6 +145,9 @@ func (c *Calibration) On(link Link) Link {
 	link.BytesPerMS, link.OverheadMS = c.Load.Value, c.Over.Value
 	if c.Load.Known() {
 		link.RateLow, link.RateHigh = 0, 0
+		if c.Load.Low != nil && c.Load.High != nil && c.Load.Value > 0 {
+			link.RateLow, link.RateHigh = *c.Load.Low/c.Load.Value, *c.Load.High/c.Load.Value
+		}
 	}
 	link.OutputMSPerByte = 1 / c.Stream.Value
 	if c.Output != nil {

@@ -1,6 +1,9 @@
 package cost
 
-import "math"
+import (
+	"math"
+	"sort"
+)
 
 // Engine is the part of the chip that an op keeps busy.
 type Engine int
@@ -59,6 +62,27 @@ func (w Work) MS() float64 {
 // its passes; computeMS is how long it computes. In ms.
 func StreamMS(bytes, passes, computeMS, bytesPerMS float64) float64 {
 	return max(0, float64(passes*bytes)/bytesPerMS-computeMS)
+}
+
+// Untold is what streaming adds when only so many bytes are known to be streamed, of
+// parts with these sizes and what each adds, in ms: the dearest first, as much as it can be. What is
+// more than all parts hold, or less than nothing, goes at the rate.
+func Untold(bytes []int64, streamMS []float64, streamed int64, bytesPerMS float64) float64 {
+	order := make([]int, 0, len(bytes))
+	for i, b := range bytes {
+		if b > 0 {
+			order = append(order, i)
+		}
+	}
+	rate := func(i int) float64 { return streamMS[i] / float64(bytes[i]) }
+	sort.SliceStable(order, func(a, b int) bool { return rate(order[a]) > rate(order[b]) })
+	ms := 0.0
+	for _, i := range order {
+		n := min(max(0, streamed), bytes[i])
+		ms += float64(float64(n) * rate(i))
+		streamed -= n
+	}
+	return ms + float64(streamed)/bytesPerMS
 }
 
 // Range is a number and the bounds that it is expected within. High may be

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/tpuplan/tpuplan/compile"
+	"github.com/tpuplan/tpuplan/cost"
 )
 
 // price is what the objective counts of a call of one model: milliseconds, or
@@ -91,24 +92,11 @@ func (m *Model) StreamingMS(s *compile.Split) float64 {
 		}
 		return max(0, ms+float64(left)/m.Call.BytesPerMS) // real files may hold more or less than was counted
 	}
-	// dearest first; what is more than all parts hold goes at the link's rate
-	used := make([]bool, len(m.Load.Parts))
-	for left > 0 {
-		dearest, rate := -1, 0.0
-		for i := range m.Load.Parts {
-			if b := m.Load.Parts[i].Bytes; !used[i] && b > 0 && (dearest < 0 || m.streamMS(i)/float64(b) > rate) {
-				dearest, rate = i, m.streamMS(i)/float64(b)
-			}
-		}
-		if dearest < 0 {
-			break
-		}
-		used[dearest] = true
-		n := min(left, m.Load.Parts[dearest].Bytes)
-		ms += float64(float64(n) * rate)
-		left -= n
+	bytes, stream := make([]int64, len(m.Load.Parts)), make([]float64, len(m.Load.Parts))
+	for i := range m.Load.Parts {
+		bytes[i], stream[i] = m.Load.Parts[i].Bytes, m.streamMS(i)
 	}
-	return ms + float64(left)/m.Call.BytesPerMS
+	return ms + cost.Untold(bytes, stream, left, m.Call.BytesPerMS)
 }
 
 // splitCost is what a model with a given split adds to the objective.

@@ -204,6 +204,9 @@ func TestAssumptionsChangeACopy(t *testing.T) {
 			t.Errorf("part %d: %+v of %+v", k, part, was)
 		}
 	}
+	if now, was := p.Models[up].StreamMS[0], before.Models[up].StreamMS[0]; now <= was {
+		t.Errorf("streaming what is larger takes %v ms, it took %v", now, was)
+	}
 	if !slices.Equal(a.Models, []int{up}) || a.SettledBy != "one real compile of up alone" {
 		t.Errorf("%+v", a)
 	}

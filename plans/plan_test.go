@@ -431,3 +431,24 @@ func TestLockPath(t *testing.T) {
 		}
 	}
 }
+
+// The runtime is part of what a plan says, where it is given: a lock of the other one is of another plan.
+func TestRuntimeIsPartOfThePlan(t *testing.T) {
+	meaning := func(runtime string) (*Plan, string) {
+		text := strings.Replace(planOf("a"), "link = 'usb2'\n", "link = 'usb2'\n"+runtime, 1)
+		p, err := Parse("plan.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p, p.meaning()
+	}
+	plain, without := meaning("")
+	std, slow := meaning("runtime = 'std'\n")
+	most, fast := meaning("runtime = 'max'\n")
+	if without == slow || slow == fast || without == fast {
+		t.Errorf("meanings %.8s, %.8s, %.8s", without, slow, fast)
+	}
+	if plain.Devices[0].Link.Slow != 1 || std.Devices[0].Link.Slow != 2 || most.Devices[0].Link.Slow != 1 {
+		t.Errorf("compute takes %v, %v, %v times as long", plain.Devices[0].Link.Slow, std.Devices[0].Link.Slow, most.Devices[0].Link.Slow)
+	}
+}

@@ -64,6 +64,11 @@ func TestDifferenceOfTwoAnswers(t *testing.T) {
 	if later := r.DifferenceRange(together(r), apart(r)); math.Abs(later.Low-d.Low) > 1e-9 || math.Abs(later.High-d.High) > 1e-9 {
 		t.Errorf("with more compute they differ by %+v, not %+v", later, d)
 	}
+	// Where nothing is streamed, it is the loads that differ.
+	fits := mustResolve(t, planOf("up", "dense"), compile.V2_1)
+	if d := fits.DifferenceRange(together(fits), apart(fits)); !(d.Value > 0 && d.Low > 0 && d.Low < d.Value && d.High > d.Value) {
+		t.Errorf("loads of two models that fit together make a difference of %+v", d)
+	}
 	// A rate that was measured leaves less open.
 	table := mustResolve(t, "[[device]]\nname = 'tpu0'\nlink = { mb_per_s = 34 }\n"+planOf("big", "vast", "dense")[len(planOf()):], compile.V16_0)
 	if sure := table.DifferenceRange(together(table), apart(table)); !(sure.High-sure.Low < d.High-d.Low) {

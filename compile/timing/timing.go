@@ -496,11 +496,15 @@ func (m *Model) Ops() []OpTimes {
 	return list
 }
 
-// streamed is what the streamed parts of a split add; all of them at the link's
-// rate where it does not name them.
+// streamed is what the streamed parts of a split add; as much as it can be
+// where it does not name them.
 func (m *Model) streamed(split *compile.Split, stream []float64) float64 {
 	if len(split.InCache) != len(stream) {
-		return float64(max(0, split.Streamed-m.model.Load.Streamed)) / m.link.BytesPerMS
+		bytes := make([]int64, len(stream))
+		for i := range bytes {
+			bytes[i] = m.model.Load.Parts[i].Bytes
+		}
+		return max(0, cost.Untold(bytes, stream, split.Streamed-m.model.Load.Streamed, m.link.BytesPerMS))
 	}
 	ms := 0.0
 	for i, cached := range split.InCache {
