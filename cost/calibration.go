@@ -11,8 +11,10 @@ package cost
 //
 //	cold   = steady + max(0, (cached + load instructions) / rate - overlap) + overhead
 type Calibration struct {
-	Device  string   `json:"device,omitempty"` // as the runtime that was timed lists it
-	Link    string   `json:"link,omitempty"`   // the link whose built-in values were kept where samples could not tell
+	Device string `json:"device,omitempty"` // as the runtime that was timed lists it
+	Link   string `json:"link,omitempty"`   // the link whose built-in values were kept where samples could not tell
+	// Runtime is the one that clocked a USB device, "std" or "max", as the plan said it; "" is taken for max.
+	Runtime string   `json:"runtime,omitempty"`
 	Load    Estimate `json:"load_bytes_per_ms"`
 	Stream  Estimate `json:"stream_bytes_per_ms"` // everything else a call sends; as Load unless samples show it to be faster
 	Over    Estimate `json:"overhead_ms"`
@@ -149,7 +151,6 @@ func (c *Calibration) On(link Link) Link {
 			link.RateLow, link.RateHigh = *c.Load.Low/c.Load.Value, *c.Load.High/c.Load.Value
 		}
 	}
-	link.OutputMSPerByte = 1 / c.Stream.Value
 	if c.Output != nil {
 		link.OutputMSPerByte = c.Output.Value
 	}

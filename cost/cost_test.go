@@ -423,7 +423,7 @@ func TestCalibratedLink(t *testing.T) {
 	usb3 := link(t, "usb3")
 	low, high := 0.2, 0.3
 	c := &Calibration{Load: Estimate{Value: 4e5, Source: "measured"}, Stream: Estimate{Value: 5e5}, Over: Estimate{Value: 1}}
-	if l := c.On(usb3); l.BytesPerMS != 4e5 || l.OverheadMS != 1 || l.RateLow != 0 || l.RateHigh != 0 || l.OutputMSPerByte != 1/5e5 || l.Call != usb3.Call {
+	if l := c.On(usb3); l.BytesPerMS != 4e5 || l.OverheadMS != 1 || l.RateLow != 0 || l.RateHigh != 0 || l.OutputMSPerByte != usb3.OutputMSPerByte || l.Call != usb3.Call {
 		t.Errorf("an older calibration gives %+v", l)
 	}
 	c.Output = &Estimate{Value: 7e-6}

@@ -100,23 +100,26 @@ func checkCalibration(c *cost.Calibration) error {
 		if !(e.Value >= 0 && e.Value <= most) {
 			return fmt.Errorf("%s is %v", name, e.Value)
 		}
+		if e.Low != nil && !(*e.Low <= e.Value) || e.High != nil && !(*e.High >= e.Value) {
+			return fmt.Errorf("%s is outside of its interval", name)
+		}
 		if !slices.Contains([]string{"measured", "imported", "simulated", cost.SourceModelled}, e.Source) {
 			return fmt.Errorf("the source of %s is %s", name, quote(e.Source))
 		}
 		return nil
 	}
-	errs := []error{
-		number("load_bytes_per_ms", &c.Load, mostRate), number("stream_bytes_per_ms", &c.Stream, mostRate),
-		number("overhead_ms", &c.Over, mostMS), number("overlap_ms", &c.Overlap, mostMS),
+	var errs []error
+	if !(c.Load.Value >= 1 && c.Stream.Value >= 1) {
+		errs = append(errs, errors.New("a rate is below a byte per ms"))
 	}
+	errs = append(errs,
+		number("load_bytes_per_ms", &c.Load, mostRate), number("stream_bytes_per_ms", &c.Stream, mostRate),
+		number("overhead_ms", &c.Over, mostMS), number("overlap_ms", &c.Overlap, mostMS))
 	if c.Host != nil {
 		errs = append(errs, number("host_ms", c.Host, mostMS))
 	}
 	if c.Output != nil {
 		errs = append(errs, number("output_ms_per_byte", c.Output, mostMS))
-	}
-	if !(c.Load.Value >= 1 && c.Stream.Value >= 1) {
-		errs = append(errs, errors.New("a rate is below a byte per ms"))
 	}
 	names := map[string]bool{}
 	for i := range c.Models {
@@ -196,6 +199,9 @@ func (r *Resolved) calibrate(models []*resolving) {
 	if link := r.Plan.Devices[0].Link.Name; c.Link != "" && c.Link != link {
 		r.Warnings = append(r.Warnings, r.Plan.atCalibration(fmt.Sprintf("the calibration was made for link %s, the device has %s", quote(c.Link), quote(link)), "the calibration's numbers are used"))
 	}
+	if is, was := cmp.Or(r.Plan.Devices[0].Runtime, "max"), cmp.Or(c.Runtime, "max"); is != was && !r.Plan.Devices[0].Link.PCIe() {
+		r.Warnings = append(r.Warnings, r.Plan.atCalibration(fmt.Sprintf("the calibration was made with runtime %s, the device has %s: its compute times are those of the other clock", quote(was), quote(is)), "time the models again"))
+	}
 	for i, m := range models {
 		if m.call.Measured { // its overhead and overlap are part of its rate
 			continue
@@ -213,7 +219,11 @@ func (r *Resolved) calibrate(models []*resolving) {
 		}
 		c.of[i] = known
 		if m.file.Timing == nil { // its own bytes, which are exact
-			m.call.FixedMS = known.Compute.Value + m.file.Compiled.Traffic.MS(m.plan.Devices[0].Link)
+			traffic := m.file.Compiled.Traffic
+			if c.Output == nil { // like everything else, as when the compute was fitted
+				traffic = cost.Traffic{Instructions: traffic.Instructions + traffic.Input + traffic.Output}
+			}
+			m.call.FixedMS = known.Compute.Value + traffic.MS(m.plan.Devices[0].Link)
 			m.call.ComputeIncluded = true
 			continue
 		}
@@ -229,11 +239,11 @@ func (m *resolving) calibrated(c *Calibrated, known *cost.CalibratedModel, v com
 	program := cost.Program{Ops: a.TPUOps, Compiler16: !m.plan.Compiler.Version.Sequential(), Softmax: a.Timing.Softmax}
 	timed := program.InstructionBytes()
 	program.Compiler16 = !v.Sequential()
-	output := timedFile.OutputBytes // as it was counted when the compute was fitted
-	if c.Output == nil {
-		output = min(cmp.Or(output, m.file.traffic().Output), timedFile.FixedBytes)
+	// Output is as it was counted when the compute was fitted: in older calibrations like everything else.
+	traffic := cost.Traffic{}
+	if c.Output != nil {
+		traffic.Output = timedFile.OutputBytes
 	}
-	traffic := cost.Traffic{Output: output}
 	traffic.Instructions = max(0, timedFile.FixedBytes-traffic.Output+program.InstructionBytes()-timed) // and the input
 	m.file.Timing = timing.New(a, m.plan.Devices[0].Link, traffic, timing.LoadBytes(m.file.Facts))
 	m.file.Timing.Calibrate(timing.Calibration{
@@ -277,7 +287,7 @@ func (r *Resolved) calibratedModel(m *resolving) *cost.CalibratedModel {
 	was := known.Files[0].CachedBytes + known.Files[0].StreamedBytes
 	if is := m.file.Analysis.Load.Bytes(); is != was {
 		r.Warnings = append(r.Warnings, r.Plan.atCalibration(
-			fmt.Sprintf("model %s: a file with %d bytes of parameters was timed under this name, the plan's has %d; its compute time is left out", quote(m.file.Name), was, is),
+			fmt.Sprintf("model %s: a file with %d bytes of parameters was timed under this name, the plan's has %d; its compute time is not used", quote(m.file.Name), was, is),
 			"time this file; tpuplan calibrate --plan notes which file of the plan was timed"))
 		return nil
 	}

@@ -461,8 +461,41 @@ func (m *resolving) cost() {
 			m.contradiction(err)
 			return
 		}
+		m.oddities(link)
 	}
 	m.call, m.stream = m.file.Timing.Cost(timing.Vary{})
+}
+
+// How far measured times may be from what is expected before a mistake is likelier:
+// another unit, another model, another link.
+const (
+	oddCompute = 4 // times
+	oddLoad    = 3
+)
+
+// oddities warns of measured times that are possible, but odd.
+func (m *resolving) oddities(link cost.Link) {
+	x, model := m.file.Timing, m.model()
+	if rate := x.Faster(); rate > 0 {
+		m.warn("steady", fmt.Sprintf("steady is short for what is streamed with every call: the link has to carry %.4g MB/s, and is taken to carry %.4g", rate/1000, link.BytesPerMS/1000),
+			"cold of a model, or a calibration, tells its rate")
+	}
+	switch f := x.Factor(); {
+	case f == 0:
+		m.warn("steady", "steady leaves nothing for compute: host, instructions, input, output and streaming alone are taken to last as long", "check the unit, the model and the link")
+	case f > oddCompute || f < 1/float64(oddCompute):
+		m.warn("steady", fmt.Sprintf("by steady the model computes %.3g times as long as its shapes say", f), "check the unit, the model and the link; a device that throttles, or another host's work, makes calls longer, too")
+	}
+	if model.ColdMS == nil {
+		return
+	}
+	load, expected := *model.ColdMS-*model.SteadyMS, 0.0
+	input := compile.Input{Model: m.measured, Reserve: m.reserve}
+	alone := m.known.Predict(m.measured.Settings.Version, []compile.Input{input}).Models[0].Split
+	call := cost.Call{BytesPerMS: link.BytesPerMS, LoadBytes: cost.LoadInstructionBytes, OverheadMS: link.OverheadMS}
+	if expected = call.Load(alone.Cached); load > oddLoad*expected || load < expected/oddLoad {
+		m.warn("cold", fmt.Sprintf("by cold a load takes %.3g ms, which the link is taken to do in %.3g", load, expected), "check the unit, the model and the link")
+	}
 }
 
 // timed are the model's measured times; the bytes are its split when they were measured.

@@ -88,6 +88,7 @@ func calibrate(c *cli.Context, u *ui) error {
 	if err != nil {
 		return hintCalibrate(err, samples)
 	}
+	result.Runtime = t.runtime
 	text, err := plans.CalibrationBytes(result)
 	if err != nil {
 		return err
@@ -120,6 +121,8 @@ func hintCalibrate(err error, samples []profile.Sample) error {
 	hint := ""
 	if _, ok := errors.AsType[*fit.HostsError](err); ok {
 		hint = "choose one with --host; where they are names of one machine, give each with a --host of its own"
+	} else if _, ok := errors.AsType[*fit.ForeignFilesError](err); ok {
+		hint = "give the file that ran, with --models NAME=FILE or --run, or leave the file out: then the bytes of the samples count"
 	} else if _, ok := errors.AsType[*fit.DevicesError](err); ok {
 		hint = "choose one with --device"
 	} else if e, ok := errors.AsType[*fit.UnknownFilesError](err); ok {

@@ -34,6 +34,7 @@ type timed struct {
 	byHash  map[string]*ranFile      // of what is offered; nil until a sample asks
 	made    map[[2]string]*fit.File  // by model and path
 	link    *cost.Link               // nil if it is not known
+	runtime string                   // of the plan's device
 	compile compile.Settings         // of the plan
 }
 
@@ -79,7 +80,7 @@ func (t *timed) read(c *cli.Context, u *ui) (*cost.Link, error) {
 		if plan, err = plans.Load(name); err != nil {
 			return nil, err
 		}
-		link = &plan.Devices[0].Link
+		link, t.runtime = &plan.Devices[0].Link, plan.Devices[0].Runtime
 	}
 	if name := c.String("link"); c.IsSet("link") {
 		l, err := cost.BuiltinLink(name)

@@ -42,7 +42,8 @@ type Model struct {
 	slopeMS float64    // ms that a streamed byte takes beyond all this
 	rated   bool       // the rate was measured with the model
 	timed   *timed
-	known   bool // its compute was measured, or fitted to measurements
+	known   bool    // its compute was measured, or fitted to measurements
+	faster  float64 // bytes a ms, if a measured time says that the link carries more than it is taken to
 }
 
 // timed is a warm time that was measured, and what was streamed then.
@@ -202,9 +203,32 @@ func (m *Model) Measure(t cost.Timed, of *Model, alone *compile.Split) error {
 	}
 	of.link, of.rated = m.link, measured
 	x := &timed{of: of, steady: t.SteadyMS}
-	least := cost.OpsMS(of.ops(alone, Vary{Rate: 1, Passes: of.passes.Low}), 0, own.BytesPerMS) + of.constants(own.BytesPerMS)
-	if err := t.Streams(least, own.BytesPerMS); err != nil {
+	few := of.ops(alone, Vary{Rate: 1, Passes: of.passes.Low})
+	least := func(factor, rate float64) float64 { return cost.OpsMS(few, factor, rate) + of.constants(rate) }
+	fastest := own.BytesPerMS // that the link may be
+	if !measured && own.RateHigh > 1 {
+		fastest *= own.RateHigh
+	}
+	if err := t.Streams(least(0, fastest), fastest); err != nil {
 		return err
+	}
+	// Shorter than what it streams takes at the built-in rate, with the compute that it
+	// must have: the link is faster than hosts of the kind are taken to be.
+	if need := func(rate float64) bool {
+		link := of.link
+		link.BytesPerMS = rate
+		return least(1, rate)+of.traffic.MS(link)+link.Call.Low > t.SteadyMS
+	}; least(0, own.BytesPerMS) > least(0, fastest) && least(leastFactor, own.BytesPerMS)+of.traffic.MS(of.link)+of.link.Call.Low > t.SteadyMS {
+		low, high := own.BytesPerMS, fastest
+		for range bisections {
+			if middle := (low + high) / 2; need(middle) {
+				low = middle
+			} else {
+				high = middle
+			}
+		}
+		m.faster = high
+		m.link.BytesPerMS, of.link.BytesPerMS = high, high
 	}
 	x.ops = of.ops(alone, Vary{Rate: 1, Passes: 1})
 	m.timed, m.known = x, true
@@ -241,8 +265,9 @@ func (x *timed) solve(v Vary) (factor, host float64) {
 	ops, rate := x.with(v), x.of.link.BytesPerMS*v.Rate
 	left := x.steady - x.of.besides(v)
 	factor = cost.Factor(ops, left-x.of.link.Call.Value, rate)
-	// What the ops leave is the host's: all it is taken to need, unless they leave less.
-	return factor, max(0, left-cost.OpsMS(ops, factor, rate))
+	// What the ops leave is the host's: all it is taken to need, unless they leave less. Below
+	// nothing the bytes of a call are faster than they are taken to be.
+	return factor, left - cost.OpsMS(ops, factor, rate)
 }
 
 // bound takes from the measured time how often parameters can have been sent: not so often
@@ -338,6 +363,7 @@ func (m *Model) Cost(v Vary) (cost.Call, []float64) {
 	link.BytesPerMS *= v.Rate
 	link.Call = cost.Exactly(host)
 	call := cost.Modelled(link, m.traffic).Computing(float64(factor * m.compute()))
+	call.FixedMS = max(0, call.FixedMS)
 	call.LoadBytes, call.OverlapMS, call.Measured = m.loadBytes, m.overlap, m.rated
 	if m.timed != nil { // alone it takes what was measured, however much is hidden
 		if once := m.timed.once(v, factor); once > 0 {
@@ -385,6 +411,7 @@ type Times struct {
 	Output   float64
 	Compute  cost.Range // of all ops
 	Stream   cost.Range // what streaming adds
+	InPasses cost.Range // of that what is sent in several passes
 	Load     cost.Range // what a cold call takes longer
 	Steady   cost.Range
 	Cold     cost.Range
@@ -404,6 +431,7 @@ func (m *Model) Times(split *compile.Split) Times {
 		Stream:   cost.Exactly(m.constants(m.link.BytesPerMS) + m.streamed(split, stream)),
 		CPU:      m.link.CPUTime(m.model.Timing.CPU),
 	}
+	host = max(0, host)
 	t.Host.Value = host
 	t.Host.Low, t.Host.High = min(t.Host.Low, host), max(t.Host.High, host)
 	// Fewer passes, or more of it hidden; and the other way round.
@@ -411,6 +439,7 @@ func (m *Model) Times(split *compile.Split) Times {
 	_, least := m.Cost(little)
 	_, most := m.Cost(much)
 	t.Stream.Low, t.Stream.High = min(t.Stream.Value, m.constants(m.link.BytesPerMS)+m.streamed(split, least)), max(t.Stream.Value, m.constants(m.link.BytesPerMS)+m.streamed(split, most))
+	t.InPasses = cost.Range{Value: m.inCut(split, stream), Low: m.inCut(split, least), High: m.inCut(split, most)}
 	t.Steady.Value = call.FixedMS + t.Stream.Value
 	if m.known {
 		t.measured(m, split, little, much)
@@ -439,6 +468,9 @@ func (t *Times) modelled(m *Model) {
 	}
 	t.Steady.Low, _ = scaled(low, m.factor)
 	_, t.Steady.High = scaled(high, m.factor)
+	// No part may be further off than the whole.
+	t.Steady.Low = min(t.Steady.Low, rest-t.Stream.Value+t.Stream.Low)
+	t.Steady.High = max(t.Steady.High, rest-t.Stream.Value+t.Stream.High)
 	t.Steady.Low += t.Host.Low
 	t.Steady.High += t.Host.High
 }
@@ -461,7 +493,10 @@ func (t *Times) measured(m *Model, split *compile.Split, little, much Vary) {
 		all := m.compute()
 		t.Compute.Low, t.Compute.High = float64(m.factor.Low*all), float64(m.factor.High*all)
 	}
-	off := cost.Range{Value: 0, Low: t.Compute.Low - t.Compute.Value, High: t.Compute.High - t.Compute.Value}
+	off := cost.Range{Value: 0, Low: -float64(repeats * t.Steady.Value), High: float64(repeats * t.Steady.Value)}
+	if m.factor.High > m.factor.Low {
+		off.Low, off.High = t.Compute.Low-t.Compute.Value, t.Compute.High-t.Compute.Value
+	}
 	ends := []float64{whole(little), whole(much), t.Steady.Value}
 	t.Steady.Low = max(0, min(ends[0], ends[1], ends[2])+off.Low)
 	t.Steady.High = max(ends[0], ends[1], ends[2]) + off.High
@@ -495,6 +530,24 @@ func (m *Model) Ops() []OpTimes {
 	}
 	return list
 }
+
+// inCut is what of that parts add that are sent in several passes.
+func (m *Model) inCut(split *compile.Split, stream []float64) float64 {
+	ms := 0.0
+	for i := range stream {
+		if len(split.InCache) == len(stream) && !split.InCache[i] && m.cut(&m.model.Load.Parts[i]) {
+			ms += stream[i]
+		}
+	}
+	return ms
+}
+
+// Factor is by what the compute that shapes predict is multiplied.
+func (m *Model) Factor() float64 { return m.factor.Value }
+
+// Faster is the rate that the link must have for a measured time to be true, in
+// bytes a ms; 0 if that is no more than it is taken to have.
+func (m *Model) Faster() float64 { return m.faster }
 
 // streamed is what the streamed parts of a split add; as much as it can be
 // where it does not name them.

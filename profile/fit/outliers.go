@@ -61,9 +61,6 @@ func (e *OutliersError) mark(f *Outlying) string {
 
 // trusted is the calibration, unless too many samples had no say in it.
 func (s *solution) trusted() (*cost.Calibration, error) {
-	if mostOutliers*s.outliers <= s.samples {
-		return s.calibration(), nil
-	}
 	e := &OutliersError{Outliers: s.outliers, Samples: s.samples, Calibration: s.calibration()}
 	of := make([]Outlying, len(s.data.Files))
 	for _, c := range s.cells {
@@ -81,6 +78,9 @@ func (s *solution) trusted() (*cost.Calibration, error) {
 			of[i].Model, of[i].File, of[i].SHA256 = f.Model, f.File, f.SHA256
 			e.Files = append(e.Files, of[i])
 		}
+	}
+	if mostOutliers*s.outliers <= s.samples {
+		return e.Calibration, nil
 	}
 	slices.SortStableFunc(e.Files, func(a, b Outlying) int { return cmp.Compare(b.Outliers*a.Samples, a.Outliers*b.Samples) })
 	return nil, e

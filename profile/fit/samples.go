@@ -125,6 +125,14 @@ func (e *UnknownFilesError) Error() string {
 	return strings.Join(parts, "; ")
 }
 
+// ForeignFilesError names models of which more than a fifth of the warm samples sent
+// other bytes than their file says: another file was timed.
+type ForeignFilesError struct{ Models []string }
+
+func (e *ForeignFilesError) Error() string {
+	return fmt.Sprintf("samples of model %s sent other bytes than the file that was given says: another file was timed", quoted(e.Models))
+}
+
 func quoted(names []string) string {
 	s := ""
 	for i, n := range names {
@@ -252,7 +260,7 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 			loads[files[i]] = true
 		}
 	}
-	hidden, foreign := map[string]int{}, map[string]int{}
+	hidden, foreign, warm := map[string]int{}, map[string]int{}, map[string]int{}
 	for i := range samples {
 		s, f := &samples[i], files[i]
 		if f == nil {
@@ -281,16 +289,25 @@ func Collect(samples []profile.Sample, find func(*profile.Sample) (*File, error)
 			d.Unused++
 			continue
 		}
-		if s.Kind != profile.Replay && s.Kind != profile.First && s.Bytes != nil && !cold && *s.Bytes != f.StreamedBytes+f.FixedBytes {
-			foreign[f.Model]++
+		if s.Kind != profile.Replay && s.Kind != profile.First && s.Bytes != nil && !cold {
+			if warm[f.Model]++; *s.Bytes != f.StreamedBytes+f.FixedBytes {
+				foreign[f.Model]++
+			}
 		}
 		d.Timings = append(d.Timings, Timing{File: at[f], Cold: cold, MS: s.MS, Run: s.Run, Source: s.Source})
 	}
 	for _, model := range sortedKeys(hidden) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%d samples of model %q that should have loaded sent no parameters; they are not used", hidden[model], model))
 	}
+	var others []string
 	for _, model := range sortedKeys(foreign) {
+		if mostOutliers*foreign[model] > warm[model] {
+			others = append(others, model)
+		}
 		d.Warnings = append(d.Warnings, fmt.Sprintf("%d warm samples of model %q sent other bytes than its file says: perhaps another file was timed", foreign[model], model))
+	}
+	if len(others) > 0 {
+		return nil, &ForeignFilesError{others}
 	}
 	return d, nil
 }

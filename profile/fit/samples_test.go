@@ -42,6 +42,15 @@ func kinds(d *fit.Data) string {
 	return s
 }
 
+// Where more than a fifth of the samples sent other bytes, the file is another one.
+func TestCollectAnotherFile(t *testing.T) {
+	big := fit.File{Model: "big", CalibratedFile: cost.CalibratedFile{CachedBytes: 1000, StreamedBytes: 50, FixedBytes: 20, LoadBytes: 10}}
+	_, err := fit.Collect([]profile.Sample{taken("big", profile.Steady, 5, 71), taken("big", profile.Steady, 5, 70)}, shapes(map[string]fit.File{"big": big}))
+	if e, ok := errors.AsType[*fit.ForeignFilesError](err); !ok || len(e.Models) != 1 || e.Models[0] != "big" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestCollect(t *testing.T) {
 	big := fit.File{Model: "big", CalibratedFile: cost.CalibratedFile{CachedBytes: 1000, StreamedBytes: 50, FixedBytes: 20, LoadBytes: 10}}
 	none := fit.File{Model: "none", CalibratedFile: cost.CalibratedFile{StreamedBytes: 300, FixedBytes: 20}}
@@ -66,7 +75,9 @@ func TestCollect(t *testing.T) {
 			taken("big", profile.Replay, 5, 1080), taken("big", profile.Replay, 1, 70), taken("big", profile.Replay, 1, 71), taken("big", profile.Replay, 1, 0),
 			taken("none", profile.Replay, 1, 320),
 		}, "cww", 2, ""},
-		{"another file", []profile.Sample{taken("big", profile.Steady, 5, 71)}, "w", 0, `1 warm samples of model "big" sent other bytes than its file says`},
+		{"another file", []profile.Sample{
+			taken("big", profile.Steady, 5, 70), taken("big", profile.Steady, 5, 70), taken("big", profile.Steady, 5, 70), taken("big", profile.Steady, 5, 70), taken("big", profile.Steady, 5, 71),
+		}, "wwwww", 0, `1 warm samples of model "big" sent other bytes than its file says`},
 		{"no time at all", []profile.Sample{taken("big", profile.Steady, 0, 0)}, "", 1, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func Calibration(c *cost.Calibration, s Style) []byte {
 	t.estimate("overhead of a load", &c.Over, 1, "ms")
 	t.estimate("overlap of a load", &c.Overlap, 1, "ms")
 	for i := range c.Models {
-		t.estimate(c.Models[i].Name+": compute", &c.Models[i].Compute, 1, "ms")
+		t.estimate(c.Models[i].Name+": compute and host", &c.Models[i].Compute, 1, "ms")
 		for _, n := range []struct {
 			name string
 			of   *cost.Estimate

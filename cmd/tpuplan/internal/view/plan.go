@@ -349,7 +349,7 @@ func (p *Planned) valueWithin(how string) string {
 	case !predicted(p.Resolved):
 		how = ""
 	}
-	return fmt.Sprintf("%s ms per call (%s%s)", rough(r.Value, r.Value), ends(r), how)
+	return fmt.Sprintf("%s ms per call (%s%s)", central(r.Value), ends(r), how)
 }
 
 // number prints an objective value for a table.

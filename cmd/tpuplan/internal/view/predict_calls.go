@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -141,6 +142,9 @@ func passes(m *compile.Model) cost.Range {
 
 // write adds the calls to the table of a prediction.
 func (c *PredictedCalls) write(b *bytes.Buffer, s Style, p *compile.Prediction) {
+	if !slices.ContainsFunc(c.Models, func(x PredictedCall) bool { return x.Called }) {
+		return // the compiler refuses all of them
+	}
 	b.WriteString("\n" + s.bold("a call over "+c.device()) + "\n")
 	times := table{columns: []column{left("MODEL"), {title: "WARM (predicted)", fixed: true}, {title: "COLD (predicted)", fixed: true}, {title: "NET", fixed: true}}}
 	terms := table{columns: []column{left("ms"), right("HOST"), right("SEND"), right("COMPUTE"), right("STREAM"), right("RECEIVE"), right("LOAD")}}
@@ -214,8 +218,8 @@ func (c *PredictedCall) write(b *bytes.Buffer, s Style, m *compile.Predicted) {
 		}
 		if p := passes(m.Model); p.Value > 1 {
 			text := fmt.Sprintf("passes: what does not fit at once is computed in about %.0f passes (%.0f..%.0f, not certain)", p.Value, p.Low, p.High)
-			if t.Stream.High > t.Stream.Low {
-				text += fmt.Sprintf(", and what is streamed is sent in each: it adds %s", span(t.Stream))
+			if t.InPasses.High >= leastDifference {
+				text += "; what of it is streamed is sent in each and adds " + span(t.InPasses)
 			}
 			notes = append(notes, text)
 		}
@@ -280,7 +284,16 @@ func span(r cost.Range) string {
 	if !r.Bounded() {
 		return "at least " + rough(r.Low, r.Low) + " ms"
 	}
-	return fmt.Sprintf("%s ms (%s..%s)", rough(r.Value, r.Value), rough(r.Low, r.Value), rough(r.High, r.Value))
+	return fmt.Sprintf("%s ms (%s)", central(r.Value), ends(r))
+}
+
+// central prints a predicted time so that it does not contradict sums that are
+// printed beside it.
+func central(ms float64) string {
+	if ms >= 20 {
+		return digits(ms)
+	}
+	return rough(ms, ms)
 }
 
 // rough prints a time with as many digits as a prediction is worth, of which like has the order of magnitude.

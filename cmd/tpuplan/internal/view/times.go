@@ -75,7 +75,7 @@ func bare(r cost.Range) string {
 	case rough(r.Low, r.Value) == rough(r.High, r.Value): // then ends say nothing, and more digits do
 		return digits(r.Value)
 	}
-	return fmt.Sprintf("%s (%s)", rough(r.Value, r.Value), ends(r))
+	return fmt.Sprintf("%s (%s)", central(r.Value), ends(r))
 }
 
 // timed prints a time like bare, with its unit, for a column where other things stand.
@@ -86,11 +86,14 @@ func timed(r cost.Range) string {
 	case rough(r.Low, r.Value) == rough(r.High, r.Value):
 		return ms(r.Value)
 	}
-	return fmt.Sprintf("%s ms (%s)", rough(r.Value, r.Value), ends(r))
+	return fmt.Sprintf("%s ms (%s)", central(r.Value), ends(r))
 }
 
 // ends prints only what a value is expected within: "3.2..5.5".
 func ends(r cost.Range) string {
+	if r.High-r.Low < 0.1*r.Value { // near ones need more digits
+		return digits(r.Low) + ".." + digits(r.High)
+	}
 	return rough(r.Low, r.Value) + ".." + rough(r.High, r.Value)
 }
 
@@ -199,12 +202,12 @@ func timeNotes(r *plans.Resolved, answer *planner.Plan) []string {
 
 // passesNote says what a net that runs in passes streams in each, "" where that adds nothing.
 func passesNote(x *timing.Model, t *timing.Times, p cost.Range) string {
-	if !x.InPasses() || t.Stream.Value == 0 {
+	if !x.InPasses() || t.InPasses.High < leastDifference {
 		return ""
 	}
 	scale := x.Passes()
 	low, high := math.Round(max(1, p.Value*scale.Low)), math.Round(p.Value*scale.High)
-	return fmt.Sprintf("runs in about %.0f passes (%.0f..%.0f), and what is streamed is sent in each: it adds %s", math.Round(max(1, p.Value*scale.Value)), low, high, span(t.Stream))
+	return fmt.Sprintf("runs in about %.0f passes (%.0f..%.0f); what of it is streamed is sent in each and adds %s", math.Round(max(1, p.Value*scale.Value)), low, high, span(t.InPasses))
 }
 
 // clocks says at which clock the times of devices are predicted.

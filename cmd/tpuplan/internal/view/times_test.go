@@ -16,7 +16,7 @@ func TestTimesWithTheirIntervals(t *testing.T) {
 		bare, cell string
 	}{
 		{cost.Range{Value: 4.11, Low: 3.22, High: 5.47}, "4.1 (3.2..5.5)", "4.1 ms (3.2..5.5)"},
-		{cost.Range{Value: 34, Low: 29.6, High: 41}, "34 (30..41)", "34 ms (30..41)"},
+		{cost.Range{Value: 34, Low: 29.6, High: 41}, "34.0 (30..41)", "34.0 ms (30..41)"},
 		{cost.Range{Value: 0.3, Low: 0.002, High: 0.9}, "0.30 (<0.01..0.90)", "0.30 ms (<0.01..0.90)"},
 		{cost.Range{Value: 0.3, High: 0.9}, "0.30 (0.00..0.90)", "0.30 ms (0.00..0.90)"},
 		{cost.Exactly(10.34), "10.3", "10.3 ms"},
