@@ -88,6 +88,21 @@ func (g *Graph) shape(tensor int) Shape {
 	return g.Ops[tensor-1].Shape
 }
 
+// Weights is about how many weights the graph has, without those of depthwise convolutions.
+func (g *Graph) Weights() int {
+	n := 0
+	for i := range g.Ops {
+		o := &g.Ops[i]
+		switch in := g.shape(o.In[0]); o.Op {
+		case "CONV_2D":
+			n += o.Kernel[0] * o.Kernel[1] * in[2] * o.Shape[2]
+		case "FULLY_CONNECTED":
+			n += in.elements() * o.Shape[2]
+		}
+	}
+	return n
+}
+
 // unread are the tensors that no op reads.
 func (g *Graph) unread() []int {
 	read := make([]bool, len(g.Ops)+1)

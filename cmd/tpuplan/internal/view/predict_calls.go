@@ -93,13 +93,7 @@ func (c *PredictedCall) json(m *compile.Model) *callTimesJSON {
 	}
 	var out callTimesJSON
 	t := &c.Times
-	if t.CPU.Known() || t.CPU.Lacking > 0 {
-		out.cpuJSON = &cpuJSON{CPULacking: t.CPU.Lacking}
-		if t.CPU.Known() {
-			low, high := number(t.CPU.LowMS), number(t.CPU.HighMS)
-			out.CPULowMS, out.CPUHighMS, out.CPUOn = &low, &high, t.CPU.On
-		}
-	}
+	out.cpuJSON = cpuTimes(&t.CPU)
 	if !c.OnTPU {
 		return &out
 	}
