@@ -99,9 +99,23 @@ type Share struct {
 	Rows     int
 }
 
-// key orders the allocator's list: class 0 first, larger parts first.
-func (p *Part) key() uint32 {
-	return uint32(p.Class)<<31 | (1<<31 - 1 - uint32(p.Rows))
+// mostPasses is more than any part has; beyond it the order ends.
+const mostPasses = 1 << 24
+
+// Rank is what decides a part's place in the allocator's list: what is sent
+// more often comes first, then class 0, then what has more rows. Weights of a partitioned
+// part stay on their tiles, and the rows of one of its groups count.
+func (p *Part) Rank() (passes, class, rows int) {
+	if p.Groups > 0 {
+		return 1, p.Class, p.GroupRows
+	}
+	return min(max(1, p.Passes), mostPasses), p.Class, p.Rows
+}
+
+// key orders the allocator's list by rank.
+func (p *Part) key() uint64 {
+	passes, class, rows := p.Rank()
+	return uint64(mostPasses-passes)<<38 | uint64(class)<<37 | (1<<37 - 1 - uint64(rows)) // no more than 1<<32 rows are planned
 }
 
 // Sorted returns the load with its parts in the order in which the

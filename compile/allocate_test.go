@@ -39,6 +39,11 @@ func TestAllocate(t *testing.T) {
 		{"the first model takes what it wants", V15_0, 2046, []*Load{loadOf(ordinary(20)), loadOf(ordinary(30), ordinary(12))}, [][]bool{{true}, {false, true}}},
 		{"16.0 lists all models' ops, the larger first", V16_0, 2046, []*Load{loadOf(ordinary(20)), loadOf(ordinary(30), ordinary(2))}, [][]bool{{false}, {true, true}}},
 		{"class 0 before class 1", V16_0, 2046, []*Load{loadOf(ordinary(32)), loadOf(Part{Rows: 1, Class: 0})}, [][]bool{{false}, {true}}},
+		{"what is sent more often comes first", V16_0, 2046, []*Load{loadOf(ordinary(32)), loadOf(Part{Rows: 20, Class: 1, Passes: 2}), loadOf(Part{Rows: 1, Class: 1, Passes: 6})}, [][]bool{{false}, {true}, {true}}},
+		{"likewise in a sequential compiler", V15_0, 2046, []*Load{loadOf(ordinary(31), Part{Rows: 2, Class: 1, Passes: 2})}, [][]bool{{false, true}}},
+		{"passes before classes", V16_0, 2046, []*Load{loadOf(Part{Rows: 20, Class: 0}), loadOf(Part{Rows: 20, Class: 1, Passes: 2})}, [][]bool{{false}, {true}}},
+		{"of a partitioned op one group counts", V16_0, 2046, []*Load{loadOf(partitioned(16, 1)), loadOf(Part{Rows: 20, Class: 0})}, [][]bool{{false}, {true}}},
+		{"a partitioned op is sent once", V16_0, 2046, []*Load{loadOf(Part{Rows: 16, Groups: 16, GroupRows: 1, Passes: 9}), loadOf(Part{Rows: 20, Class: 1, Passes: 2})}, [][]bool{{false}, {true}}},
 		{"a group needs one tile", V15_0, 2046, []*Load{loadOf(partitioned(1, 3))}, [][]bool{{false}}},
 		{"2.1 takes the first tile with room", V2_1, 2046, []*Load{loadOf(partitioned(1, 2)), loadOf(partitioned(15, 2))}, [][]bool{{true}, {true}}},
 		{"1.0 puts group g on tile g mod 16", V1_0, 2046, []*Load{loadOf(partitioned(1, 2)), loadOf(partitioned(15, 2))}, [][]bool{{true}, {false}}},
@@ -91,11 +96,12 @@ func randomLoads(rng *rand.Rand, models int) []*Load {
 				l.Parts = append(l.Parts, partitioned(1+rng.IntN(20), 1+rng.IntN(3)))
 			case 1:
 				p := ordinary(1 + rng.IntN(6))
-				p.Class = 0
+				p.Class, p.Passes = 0, rng.IntN(4)
 				l.Parts = append(l.Parts, p)
 			default:
 				p := ordinary(1 + rng.IntN(14))
 				p.Bytes -= int64(rng.IntN(2)) * 64
+				p.Passes = 3 * rng.IntN(2)
 				l.Parts = append(l.Parts, p)
 			}
 		}

@@ -42,6 +42,13 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 	}
 	mapped := g.chosen(regions, s)
 	m.Certainty = g.refusals(m.Ops, passes, mapped, s)
+	var flows []*flow
+	for n, region := range regions {
+		if n == 0 || s.AllRegions {
+			flows = append(flows, g.newFlow(region, mapped))
+		}
+	}
+	g.passes(m, mapped, flows)
 	for i := range src.Ops {
 		info := &m.Ops[i]
 		if !mapped[i] {
@@ -53,11 +60,10 @@ func Analyze(src *tflite.Source, s Settings) *Model {
 		}
 		m.TPUOps++
 		info.Mapped, info.Reason = true, StatusMapped
-		m.add(g.footprint(&src.Ops[i], s, mapped), info, g.weights(&src.Ops[i]))
+		m.add(g.footprint(&src.Ops[i], s, mapped, max(1, int(info.Passes.Value))), info, g.weights(&src.Ops[i]))
 		info.Work = g.work(&src.Ops[i], info.Rows)
 	}
-	m.Reserve = g.reserve(s.Version, mapped)
-	g.passes(m, mapped)
+	m.Reserve = g.reserve(s.Version, mapped, flows)
 	m.Timing = g.timing(m, mapped)
 	if src.Subgraphs > 1 {
 		// what the compiler does with control flow is not known
@@ -96,11 +102,13 @@ func (g *graph) refusals(ops []OpInfo, passes, mapped []bool, s Settings) report
 	return weakest
 }
 
-// add books an op's footprint.
+// add books an op's footprint. Its passes are known.
 func (m *Model) add(f footprint, info *OpInfo, weights uint64) {
 	info.Certainty = info.Certainty.Weaker(f.certainty)
 	for _, part := range f.parts {
-		part.Op, part.Weights = info.Index, weights
+		if part.Op, part.Weights = info.Index, weights; part.Groups == 0 {
+			part.Passes = int(info.Passes.Value)
+		}
 		part.Certainty = part.Certainty.Weaker(info.Certainty)
 		info.Certainty = part.Certainty
 		info.Bytes += part.Bytes

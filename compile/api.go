@@ -13,7 +13,8 @@ type Part struct {
 	Rows      int   // rows of 256 B it occupies in wide memory
 	Groups    int   // > 0: partitioned by 64-lane groups of GroupRows rows, none of which crosses a tile
 	GroupRows int
-	Class     int    // 0 comes before 1 in the allocator's list
+	Class     int    // 0 comes before 1 in the allocator's list, among parts of as many passes
+	Passes    int    // how often a call sends it to the tiles; 0 and 1 are once, and so is what is partitioned
 	Weights   uint64 // identity of the op's weights, equal for equal ones within a process; 0 if it has none
 	Certainty report.Certainty
 }
@@ -51,7 +52,7 @@ type Reserve struct {
 	Low, High int // what the rows may be, inclusive; equal to Rows when exact
 	Source    ReserveSource
 	Certainty report.Certainty
-	Fits      bool // the activations fit on chip; if not, the formula's rows are an estimate
+	Fits      bool // the activations fit on chip; if not, the net runs in passes
 }
 
 // Estimate reports that the rows come from a formula which is a guess for this
@@ -116,5 +117,5 @@ type OpInfo struct {
 	Rows      int
 	Certainty report.Certainty
 	Work      cost.Work  // what the chip does; nothing if it is not mapped
-	Passes    cost.Range // how often a call sends its parameters to the tiles; 0 if it is not mapped
+	Passes    cost.Range // how often a call sends its parameters to the tiles: parts of its stage; 0 if it is not mapped
 }

@@ -153,7 +153,7 @@ func (m *Model) resizeOp(o *OpFact) {
 		m.grow(largest, more)
 	case largest < 0 && o.Cacheable && info.Bytes == 0:
 		part := packed(o.Bytes)
-		part.Op, part.Class, part.Certainty = o.Index, 1, report.Exact
+		part.Op, part.Class, part.Passes, part.Certainty = o.Index, 1, int(info.Passes.Value), report.Exact
 		m.Load.Parts = slices.Insert(m.Load.Parts, first, part)
 		info.Bytes, info.Rows = o.Bytes, part.Rows
 	case largest < 0:

@@ -18,7 +18,6 @@ const (
 	lowWithoutConv  = 31      // least and most seen there
 	highWithoutConv = 68      //
 	fittingSpread   = 2       // rows; three of four fitting nets lie within it
-	passesSpread    = 0.30    // nets that run in passes were mostly wrong by 5 to 30 %
 )
 
 // buffer is the size in rows of a double buffer for n weight rows and ov
@@ -100,18 +99,18 @@ func (g *graph) broadcast(op *tflite.Op, v Version) (taps, z4, ov int, depthwise
 }
 
 // convolutionNeed is the rows of every tile that a convolution's broadcast
-// buffer takes: all input channels at once, or split with partial sums in wide memory.
-func convolutionNeed(taps, z4, ov, ho, wo int, v Version) int {
+// buffer takes: all input channels at once, or split with partial sums of so many output
+// positions per tile in wide memory. Few positions count only in 15.0, and in passes.
+func convolutionNeed(taps, z4, ov, positions int, few bool, v Version) int {
 	all := whole(buffer(taps*z4, ov), v)
 	n := chunk(taps, z4, ov)
 	if n >= taps*z4 {
 		return all
 	}
-	sums := ceilDiv(ho, 4) * ceilDiv(wo, 4)
-	if sums <= 16 && v != V15_0 {
-		sums = 0
+	if positions <= 16 && !few {
+		positions = 0
 	}
-	return min(all, whole(buffer(n, ov), v)+sums)
+	return min(all, whole(buffer(n, ov), v)+positions)
 }
 
 // extent is how many input positions a tile of a pool's output reads along one axis.
@@ -123,25 +122,23 @@ func extent(out, in, k, s int) int {
 	return n
 }
 
-// need is the rows that one op reserves.
-func (g *graph) need(op *tflite.Op, v Version) int {
+// need is the rows that one op reserves whose output has so many positions
+// per tile along y and x.
+func (g *graph) need(op *tflite.Op, y, x int, few bool, v Version) int {
 	taps, z4, ov, depthwise, ok := g.broadcast(op, v)
 	if !ok {
 		return 0
 	}
-	ho, wo, _ := dims(g.out(op))
 	if depthwise {
 		return whole(buffer(taps, ov), v)
 	}
-	return convolutionNeed(taps, z4, ov, ho, wo, v)
+	return convolutionNeed(taps, z4, ov, int(min(product(int64(y), int64(x)), 1<<30)), few, v)
 }
 
-// maxPoolNeed is what a pool's input tile takes while the convolution before it runs.
-func (g *graph) maxPoolNeed(op *tflite.Op, v Version) int {
-	hi, wi, c := dims(g.in(op, 0))
-	ho, wo, _ := dims(g.out(op))
-	w := g.window(op)
-	return whole(extent(ho, hi, w.kh, w.strideH)*ceilDiv(extent(wo, wi, w.kw, w.strideW), 4)*ceilDiv(c, 64), v)
+// poolRows is what a MAX_POOL's input tile of so many positions, y and x, takes
+// while the convolution before it runs.
+func poolRows(y, x, channels int, v Version) int {
+	return whole(clampRows(product(int64(y), int64(ceilDiv(x, 4)), int64(ceilDiv(channels, 64)))), v)
 }
 
 // globalPool reports an average over the whole image.
@@ -185,10 +182,9 @@ func (g *graph) globalPoolNeed(op *tflite.Op, v Version) int {
 	return need
 }
 
-// reserve is the formula for R over the mapped ops.
-func (g *graph) reserve(v Version, mapped []bool) Reserve {
-	fits := g.peak(mapped) <= narrowBytes
-	need, convolutions, constants := 0, false, false
+// reserve is the formula for R over the mapped ops, whose activations flow as given.
+func (g *graph) reserve(v Version, mapped []bool, flows []*flow) Reserve {
+	convolutions, constants := false, false
 	for i := range g.Ops {
 		if !mapped[i] {
 			continue
@@ -197,17 +193,6 @@ func (g *graph) reserve(v Version, mapped []bool) Reserve {
 		switch op.Code {
 		case tflite.Conv2D, tflite.DepthwiseConv2D, tflite.TransposeConv:
 			convolutions = convolutions || op.Code != tflite.DepthwiseConv2D || g.in(op, 0).Dim(1) == 1 || !pointOutput(g.out(op))
-			need = max(need, g.need(op, v))
-		case tflite.MaxPool2D:
-			before := 0
-			if p := g.producer[op.Inputs[0]]; p >= 0 && mapped[p] {
-				before = g.need(&g.Ops[p], v)
-			}
-			need = max(need, before+g.maxPoolNeed(op, v))
-		case tflite.AveragePool2D, tflite.Mean:
-			if v <= V15_0 && fits && g.globalPool(op) {
-				need = max(need, g.globalPoolNeed(op, v))
-			}
 		case tflite.Add, tflite.Mul, tflite.Sub, tflite.PRelu:
 			for n := range op.Inputs {
 				if t := g.in(op, n); t != nil && t.Constant() {
@@ -216,30 +201,45 @@ func (g *graph) reserve(v Version, mapped []bool) Reserve {
 			}
 		}
 	}
-	if (constants || !fits) && (v == V16_0 || v == V15_0 && g.int8(mapped)) {
-		need++
+	r := Reserve{Source: FromFormula, Certainty: report.Strong, Fits: true}
+	for _, f := range flows {
+		r.Fits = r.Fits && len(f.stages) == 0 && !f.unknown
 	}
-	r := Reserve{Rows: need, Source: FromFormula, Certainty: report.Strong, Fits: fits}
-	if v == V14_1 || v == V15_0 {
-		r.Rows = max(need, 0) - smallBuffer
+	// rows are R when so much is needed.
+	rows := func(need int) int {
+		if r.Fits && constants && (v == V16_0 || v == V15_0 && g.int8(mapped)) || !r.Fits && v >= V14_1 {
+			need++
+		}
+		if v == V14_1 || v == V15_0 {
+			return max(need, 0) - smallBuffer
+		}
+		return need
 	}
-	spread := fittingSpread
+	if r.Fits {
+		need := 0
+		for _, f := range flows {
+			need = max(need, f.need(v, false, nil).rows, f.globalPools(v))
+		}
+		r.Rows = rows(need)
+		r.Low, r.High = r.Rows-fittingSpread, r.Rows+fittingSpread
+	} else {
+		r.inPasses(v, flows, rows)
+	}
 	switch {
 	case !slices.Contains(mapped, true): // nothing that could reserve any: no member of a group is smaller
 		r.Low, r.High = r.Rows, r.Rows
 		return r
 	case !convolutions && v == V16_0:
 		r.Rows = max(r.Rows, rowsWithoutConv)
-		r.Low, r.High = min(r.Rows, lowWithoutConv), max(r.Rows, highWithoutConv)
+		high := r.Rows
+		if !r.Fits {
+			high = max(high, r.High)
+		}
+		r.Low, r.High = min(r.Rows, lowWithoutConv), max(high, highWithoutConv)
 		r.Certainty = report.Heuristic
-		return r.bounded(v)
 	case !convolutions:
 		r.Certainty = report.Heuristic
-	case !fits:
-		r.Certainty = report.Heuristic
-		spread = int(math.Ceil(passesSpread * float64(need)))
 	}
-	r.Low, r.High = r.Rows-spread, r.Rows+spread
 	return r.bounded(v)
 }
 
@@ -264,100 +264,6 @@ func (g *graph) int8(mapped []bool) bool {
 		}
 	}
 	return false
-}
-
-// peak is the most activation memory per tile, in bytes, that any op needs: an op's grown
-// input next to its output, or its input next to its output grown for the
-// op that reads it. Good enough to tell nets that fit from others.
-func (g *graph) peak(mapped []bool) int64 {
-	var peak int64
-	for i := range g.Ops {
-		op := &g.Ops[i]
-		if !mapped[i] || g.paddingOnly(op, mapped) {
-			continue
-		}
-		out := g.out(op)
-		ho, wo, _ := dims(out)
-		w := g.window(op)
-		var in, inGrown int64
-		for n := range op.Inputs {
-			t := g.in(op, n)
-			if !activation(t) || isParameter(op, n) {
-				continue
-			}
-			t = g.beforePadding(op.Inputs[n], mapped)
-			in += tile(t)
-			inGrown += grownTile(t, ho, wo, w)
-		}
-		outGrown := tile(out)
-		for _, r := range g.throughPadding(op.Outputs[0], mapped) {
-			reader := &g.Ops[r]
-			y, x, _ := dims(g.out(reader))
-			outGrown = max(outGrown, grownTile(out, y, x, g.window(reader)))
-		}
-		peak = max(peak, inGrown+tile(out), in+outGrown)
-	}
-	return peak
-}
-
-// paddingOnly reports a PAD in y and x whose only reader is a convolution:
-// the convolution does the padding.
-func (g *graph) paddingOnly(op *tflite.Op, mapped []bool) bool {
-	if op.Code != tflite.Pad || len(op.Outputs) == 0 {
-		return false
-	}
-	_, _, ci := dims(g.in(op, 0))
-	_, _, co := dims(g.out(op))
-	readers := g.readers[op.Outputs[0]]
-	if ci != co || len(readers) == 0 {
-		return false
-	}
-	for _, r := range readers {
-		if c := g.Ops[r].Code; !mapped[r] || c != tflite.Conv2D && c != tflite.DepthwiseConv2D {
-			return false
-		}
-	}
-	return true
-}
-
-// beforePadding is the tensor, or what a PAD that holds no tile made it from.
-func (g *graph) beforePadding(t int, mapped []bool) *tflite.Tensor {
-	if p := g.producer[t]; p >= 0 && mapped[p] && g.paddingOnly(&g.Ops[p], mapped) {
-		return g.in(&g.Ops[p], 0)
-	}
-	return &g.Tensors[t]
-}
-
-// throughPadding lists the mapped ops that read a tensor, also through a PAD that holds no tile.
-func (g *graph) throughPadding(t int, mapped []bool) []int {
-	var list []int
-	for _, r := range g.readers[t] {
-		switch {
-		case !mapped[r]:
-		case g.paddingOnly(&g.Ops[r], mapped):
-			list = append(list, g.readers[g.Ops[r].Outputs[0]]...)
-		default:
-			list = append(list, r)
-		}
-	}
-	return list
-}
-
-// tile is the share in bytes of a tensor that one of the 4 x 4 tiles holds.
-func tile(t *tflite.Tensor) int64 {
-	y, x, z := dims(t)
-	return int64(ceilDiv(y, 4)) * int64(ceilDiv(x, 4)) * roundUp(int64(z), 4)
-}
-
-// grownTile is the tile of an input that a window needs for its tile of a y x x output.
-func grownTile(in *tflite.Tensor, y, x int, w window) int64 {
-	_, _, z := dims(in)
-	h := (ceilDiv(y, 4)-1)*w.strideH + w.kh
-	wd := (ceilDiv(x, 4)-1)*w.strideW + w.kw
-	if w == (window{1, 1, 1, 1}) {
-		return tile(in)
-	}
-	return product(int64(h), int64(wd), roundUp(int64(z), 4))
 }
 
 // ReserveRows is R given as a number, by a flag.

@@ -130,7 +130,7 @@ func liveTaps(k, stride, dilation, in, out int, v Version) int {
 }
 
 // footprint applies the size rule of a mapped op (its parts carry no op number yet).
-func (g *graph) footprint(op *tflite.Op, s Settings, mapped []bool) footprint {
+func (g *graph) footprint(op *tflite.Op, s Settings, mapped []bool, passes int) footprint {
 	switch op.Code {
 	case tflite.Conv2D, tflite.TransposeConv:
 		return g.convolution(op, s.Version, mapped)
@@ -145,7 +145,7 @@ func (g *graph) footprint(op *tflite.Op, s Settings, mapped []bool) footprint {
 	case tflite.Reshape:
 		return g.reshape(op, mapped)
 	case tflite.Add, tflite.Mul, tflite.Sub, tflite.PRelu, tflite.Maximum, tflite.Minimum:
-		return g.elementwise(op)
+		return g.elementwise(op, passes)
 	case tflite.AveragePool2D, tflite.MaxPool2D, tflite.Concatenation, tflite.Logistic, tflite.Tanh,
 		tflite.Relu, tflite.Relu6, tflite.ReluN1To1, tflite.Mean, tflite.ResizeBilinear, tflite.ResizeNearestNeighbor,
 		tflite.Split, tflite.SplitV, tflite.StridedSlice, tflite.Slice, tflite.Squeeze, tflite.L2Normalization,
@@ -361,8 +361,10 @@ func softmax(out *tflite.Tensor, s Settings) footprint {
 	return f
 }
 
-// elementwise streams constant operands at every inference.
-func (g *graph) elementwise(op *tflite.Op) footprint {
+// elementwise streams constant operands at every inference. One over the
+// channels is stored once for each pass (a super-resolution net: 14 and 25 copies), and their
+// number is a guess.
+func (g *graph) elementwise(op *tflite.Op, passes int) footprint {
 	var f footprint
 	out := g.out(op)
 	for n := range op.Inputs {
@@ -383,7 +385,9 @@ func (g *graph) elementwise(op *tflite.Op) footprint {
 					continue
 				}
 			}
-			f.streamed += bytes
+			if f.streamed += product(bytes, int64(passes)); passes > 1 {
+				f.certainty = report.Heuristic
+			}
 		case live == 2 && (len(t.Shape) >= 4 || y > 1):
 			// varies only over the two innermost dimensions, however many are written: not streamed
 			if y == 1 {

@@ -16,6 +16,7 @@ func FuzzAnalyze(f *testing.F) {
 	f.Add(tflitetest.New().Input(1, 8, 8, 3).Conv(6, 3, 3, 2, true).Depthwise(3, 3, 1, true).MaxPool(2, 2, false).Reshape(1, 24).FC(5).Softmax().Bytes())
 	f.Add(tflitetest.New().Input(1, 4, 4, 2).Pad(0, 0, 1, 1, 1, 1, 0, 2).Mean(true, 1, 2).Logistic().Bytes())
 	f.Add(tflitetest.New().Input(1, 1, 2, 4).ResizeBilinear(2, 4).TransposeConv(3, 2, 2, 2).Dequantize().Bytes())
+	f.Add(tflitetest.New().Input(1, 250, 203, 4).Conv(64, 3, 3, 1, true).MaxPool(2, 2, true).Pad(0, 0, 1, 1, 1, 1, 0, 0).Conv(80, 3, 3, 2, false).Bytes()) // in passes
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := tflite.New("fuzz", data)
 		if err != nil {

@@ -1,9 +1,12 @@
 package compile
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Merged is the ops of several models in the order in which compiler 16.0
-// tries those of one invocation: by class and rows. Any of the models can be
+// tries those of one invocation: by passes, class and rows. Any of the models can be
 // picked by a mask, so that the invocations of all sets of models share one
 // sorting. Ops of equal rank make a run; within it the compiler's order
 // depends on the command line, and [Merged.Look] says only what holds for
@@ -14,7 +17,7 @@ type Merged struct {
 }
 
 type mergedOp struct {
-	key               uint32
+	key               uint64
 	rows              int32 // that it takes of the pool
 	groups, groupRows int32
 	model, part       int32
@@ -34,7 +37,7 @@ func Merge(loads []*Load) *Merged {
 			g.ops = append(g.ops, op)
 		}
 	}
-	slices.SortStableFunc(g.ops, func(a, b mergedOp) int { return int(int64(a.key) - int64(b.key)) })
+	slices.SortStableFunc(g.ops, func(a, b mergedOp) int { return cmp.Compare(a.key, b.key) })
 	g.cut()
 	return g
 }
@@ -105,7 +108,7 @@ type view struct {
 
 // Look says what an invocation of the models in the mask comes to when
 // something from low to high rows of every tile is reserved (low = high: just
-// that many). The list is sorted by class and rows, so the order decides only
+// that many). The list is sorted by rank, so the order decides only
 // who comes when within a run of equal rank. If all of a run have the same
 // form, the pool sees the same sequence whatever the order, and as many of the
 // run are cached. A run of partitioned and ordinary ops that all find room leaves

@@ -56,12 +56,7 @@ func TestPeakOfFittingNets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := newGraph(src)
-		mapped := make([]bool, len(src.Ops))
-		for _, o := range Analyze(src, Settings{Version: V16_0}).Ops {
-			mapped[o.Index] = o.Mapped
-		}
-		if got := g.peak(mapped); got != want {
+		if got := flowOf(src, Analyze(src, Settings{Version: V16_0})).peak(); got != want {
 			t.Errorf("%s: peak %d bytes per tile, the compiled file says %d", name, got, want)
 		}
 	}

@@ -9,7 +9,7 @@ package compile
 
 // item is one op in the list that is sorted: key ascending, ref travels along.
 type item struct {
-	key uint32
+	key uint64
 	ref int32
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/tpuplan/tpuplan/internal/testdata"
 )
 
-func sortOrder(keys []uint32) []int32 {
+func sortOrder(keys []uint64) []int32 {
 	items := make([]item, len(keys))
 	for i, k := range keys {
 		items[i] = item{k, int32(i)}
@@ -31,7 +31,7 @@ func sortOrder(keys []uint32) []int32 {
 	return order
 }
 
-func numbers[T uint32 | int32](t *testing.T, text string) []T {
+func numbers[T uint64 | int32](t *testing.T, text string) []T {
 	t.Helper()
 	var out []T
 	for _, f := range strings.Fields(text) {
@@ -60,7 +60,7 @@ func TestSortLeavesTiesAsRecorded(t *testing.T) {
 			continue
 		}
 		cases++
-		if diff := cmp.Diff(numbers[int32](t, order), sortOrder(numbers[uint32](t, keys))); diff != "" {
+		if diff := cmp.Diff(numbers[int32](t, order), sortOrder(numbers[uint64](t, keys))); diff != "" {
 			t.Errorf("case %d (%d keys):\n%s", cases, len(strings.Fields(keys)), diff)
 		}
 	}
@@ -108,9 +108,9 @@ func TestSortAgainstLibcxx(t *testing.T) {
 			n = 900 + rng.IntN(1200)
 		}
 		distinct := 1 + rng.IntN(n)
-		keys := make([]uint32, n)
+		keys := make([]uint64, n)
 		for i := range keys {
-			keys[i] = uint32(rng.IntN(distinct))
+			keys[i] = uint64(rng.IntN(distinct))
 		}
 		switch c % 7 {
 		case 1:
@@ -121,7 +121,7 @@ func TestSortAgainstLibcxx(t *testing.T) {
 		case 3: // sorted but for a few
 			slices.Sort(keys)
 			for range 1 + rng.IntN(10) {
-				keys[rng.IntN(n)] = uint32(rng.IntN(distinct))
+				keys[rng.IntN(n)] = uint64(rng.IntN(distinct))
 			}
 		}
 		fmt.Fprintln(&in, n)

@@ -61,50 +61,41 @@ func spread(zi float64, zo int, rows float64) cost.Work {
 	return cost.Work{Engine: cost.Spread, Cycles: rows * math.Ceil(zi/4) * float64(ceilDiv(zo, allLanes))}
 }
 
-// In passes nets were seen whose largest op needs more than this share of the
-// activation memory; what runs before the first and after the last of them runs once.
-const passesFrom = 0.87
-
-// How far the number of passes may be off.
+// How far the number of passes may be off as a factor of what is streamed: whether
+// streamed weights are sent again for each pass is not known. One sweep of nets fits that
+// they are, up to a little more often.
 const passesLow, passesHigh = 0.5, 2.2
 
-// passes says how often the parameters of each op are broadcast in a call: once
-// where the activations fit, else as often as the map is cut.
-func (g *graph) passes(m *Model, mapped []bool) {
-	crowd := func(op *tflite.Op) float64 { // the share of the memory that an op's tiles take
-		bytes := int64(0)
-		for n := range op.Inputs {
-			if t := g.in(op, n); activation(t) && !isParameter(op, n) {
-				bytes += tile(t)
-			}
-		}
-		return float64(bytes+tile(g.out(op))) / narrowBytes
-	}
-	first, last, most := -1, -1, 0.0
+// passes says how often the parameters of each op are sent to the tiles in a
+// call: once where the activations fit and where weights stay on their tiles, else
+// once for each part of the op's stage.
+func (g *graph) passes(m *Model, mapped []bool, flows []*flow) {
 	for i := range g.Ops {
-		if !mapped[i] {
-			continue
+		if mapped[i] {
+			m.Ops[i].Passes = cost.Exactly(1)
 		}
-		m.Ops[i].Passes = cost.Exactly(1)
-		if g.out(&g.Ops[i]) == nil || g.paddingOnly(&g.Ops[i], mapped) {
-			continue
-		}
-		if share := crowd(&g.Ops[i]); share > passesFrom {
-			if first < 0 {
-				first = i
+	}
+	for _, f := range flows {
+		for _, s := range f.stages {
+			times := float64(s.times())
+			for i := s.start; i < s.end; i++ {
+				if op := f.nodes[i].op; !g.stays(&g.Ops[op]) {
+					m.Ops[op].Passes = cost.Range{Value: times, Low: max(1, passesLow*times), High: passesHigh * times}
+				}
 			}
-			last, most = i, max(most, share)
 		}
 	}
-	if m.Reserve.Fits || first < 0 {
-		return
+}
+
+// stays reports an op whose weights stay on the tiles where they are cached.
+func (g *graph) stays(op *tflite.Op) bool {
+	switch op.Code {
+	case tflite.FullyConnected, tflite.Softmax:
+		return true
+	case tflite.Conv2D, tflite.DepthwiseConv2D, tflite.TransposeConv:
+		return pointOutput(g.out(op))
 	}
-	times := 2 * math.Ceil(most)
-	for i := first; i <= last; i++ {
-		if o := &m.Ops[i]; mapped[i] && o.Work.Engine != cost.Spread {
-			o.Passes = cost.Range{Value: times, Low: max(1, passesLow*times), High: passesHigh * times}
-		}
-	}
+	return false
 }
 
 // Sizes from which a model is another than those that were timed.
@@ -163,7 +154,7 @@ func (g *graph) timing(m *Model, mapped []bool) Timing {
 				doubt(cost.Guess, name+" inside the net")
 			}
 		case tflite.Logistic:
-			if g.silu(op, mapped) {
+			if g.silu(op, mapped) >= 0 {
 				doubt(cost.Guess, "LOGISTIC of SiLU")
 			}
 		case tflite.Mul, tflite.Add, tflite.Sub:
@@ -233,19 +224,19 @@ func (g *graph) grows(op *tflite.Op) bool {
 	return false
 }
 
-// silu reports a LOGISTIC whose output is multiplied with its own input.
-func (g *graph) silu(op *tflite.Op, mapped []bool) bool {
+// silu is the op that multiplies a LOGISTIC's output with its own input, -1 if none does.
+func (g *graph) silu(op *tflite.Op, mapped []bool) int {
 	for _, r := range g.readers[op.Outputs[0]] {
 		if !mapped[r] || g.Ops[r].Code != tflite.Mul {
 			continue
 		}
 		for _, in := range g.Ops[r].Inputs {
 			if in == op.Inputs[0] {
-				return true
+				return r
 			}
 		}
 	}
-	return false
+	return -1
 }
 
 // onCPU adds what an op makes the CPU do.

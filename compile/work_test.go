@@ -60,19 +60,27 @@ func crowded() *tflitetest.Builder {
 }
 
 func TestPasses(t *testing.T) {
-	once, four := cost.Exactly(1), cost.Range{Value: 4, Low: 2, High: 8.8}
+	once, two, four := cost.Exactly(1), cost.Range{Value: 2, Low: 1, High: 4.4}, cost.Range{Value: 4, Low: 2, High: 8.8}
+	times := 6.0
+	six := cost.Range{Value: times, Low: 3, High: 2.2 * times}
 	for _, test := range []struct {
 		name  string
 		build *tflitetest.Builder
 		want  []cost.Range
 	}{
 		{"a net that fits", image().Conv(20, 3, 3, 1, true).FC(10), []cost.Range{once, once}},
-		{"what comes before and after runs once", crowded(), []cost.Range{once, once, four, four, once, once}},
-		// 56 x 56 x (28 + 28) bytes are 0.89 of a tile's memory, with the rim of a 9 x 9 window more than all
-		{"just crowded", tflitetest.New().Input(1, 224, 224, 28).Conv(28, 9, 9, 1, true), []cost.Range{{Value: 2, Low: 1, High: 4.4}}},
+		// The third does not fit. It starts at the second, whose input is no larger than
+		// the image, and ends before the layer that needs all: 32 x 32. Of two strips the third takes
+		// 66 x 34 x 16 bytes in and 65 x 33 x 64 out.
+		{"what comes before and after runs once", crowded(), []cost.Range{once, two, two, two, two, once}},
+		// 56 x 56 x (28 + 28) bytes are 0.89 of a tile's memory; of the image no rim is held
+		{"just not crowded", tflitetest.New().Input(1, 224, 224, 28).Conv(28, 9, 9, 1, true), []cost.Range{once}},
+		{"just crowded", tflitetest.New().Input(1, 224, 224, 28).Conv(28, 1, 1, 1, true).Conv(28, 9, 9, 1, true), []cost.Range{two, two}},
+		// 33 x 33 x 32 + 34 x 34 x 64 bytes of the first; of the last, whose output
+		// leaves, two pieces and the joined band of 86 rows, 2 x 22 x 64 x 64 + 32 bytes
 		{
-			"what is small between runs as often", tflitetest.New().Input(1, 256, 256, 32).Conv(64, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(64, 3, 3, 1, true),
-			[]cost.Range{four, four, four, four},
+			"what is small between runs once", tflitetest.New().Input(1, 256, 256, 32).Conv(64, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(4, 3, 3, 1, true).Conv(64, 3, 3, 1, true),
+			[]cost.Range{four, four, once, six},
 		},
 		{"on the CPU", image().Unary(tflite.HardSwish), []cost.Range{{}}},
 	} {

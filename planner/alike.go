@@ -48,7 +48,7 @@ func (f *field) sameModel(a, b int) bool {
 	return copies && x.Share == y.Share && x.Reserved == y.Reserved && x.Call == y.Call && x.Group == y.Group &&
 		slices.Equal(x.StreamMS, y.StreamMS) && x.Load.Streamed == y.Load.Streamed &&
 		slices.EqualFunc(x.Load.Parts, y.Load.Parts, func(a, b compile.Part) bool {
-			return a.Bytes == b.Bytes && a.Rows == b.Rows && a.Class == b.Class && a.Groups == b.Groups && a.GroupRows == b.GroupRows
+			return a.Bytes == b.Bytes && a.Rows == b.Rows && a.Class == b.Class && a.Passes == b.Passes && a.Groups == b.Groups && a.GroupRows == b.GroupRows
 		})
 }
 

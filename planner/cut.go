@@ -258,7 +258,7 @@ func (c *cutter) list(f *field, of []int) {
 // least this share of the rows of the key before counts as of that key.
 func (f *field) keys(alike float64) []int {
 	keys := make([]int, f.merged.Len()+1)
-	var first *compile.Part
+	var first struct{ passes, class, rows int } // of the key
 	key := -1
 	for i := range f.merged.Len() {
 		number, at, rows := f.merged.Op(int32(i))
@@ -267,8 +267,9 @@ func (f *field) keys(alike float64) []int {
 		if rows <= 0 {
 			continue
 		}
-		if first == nil || first.Class != part.Class || float64(part.Rows) < alike*float64(first.Rows) {
-			first = part
+		passes, class, size := part.Rank()
+		if first := &first; first.rows == 0 || first.passes != passes || first.class != class || float64(size) < alike*float64(first.rows) {
+			first.passes, first.class, first.rows = passes, class, size
 			key++
 		}
 		keys[i] = key
@@ -295,7 +296,7 @@ func (c *cutter) prepare(m int) {
 		for tail < len(x.ops) && x.ops[tail].cut == k {
 			tail++
 		}
-		// rows fall within a class: what is larger than what is left is in front of either
+		// rows fall among ops of as many passes and a class: what is larger than what is left is in front of any
 		skip := tail
 		for skip < len(x.ops) && x.ops[skip].rows <= c.cuts[k].left {
 			skip++

@@ -317,6 +317,7 @@ func families() []family {
 		{"tiles matter", 4000, nil, tilesMatter},
 		{"copies of many parts", 3000, nil, manyPartCopies},
 		{"copies behind mixed forms", 1500, nil, copiesBehindMixedForms},
+		{"in passes", 1500, inPasses, nil},
 		{"equal sizes", 1000, func(rng *rand.Rand, n int, v compile.Version) *Problem {
 			p := bare(rng, n, 3, v, 1400+rng.IntN(600))
 			var parts []compile.Part
@@ -460,6 +461,24 @@ func manyPartCopies(rng *rand.Rand, _ int) *Problem {
 		if k < 2 || rng.IntN(2) == 0 {
 			m.Load, m.StreamMS = load, nil
 		}
+	}
+	return p
+}
+
+// inPasses: some parts are sent several times a call, and so stand before larger ones.
+func inPasses(rng *rand.Rand, n int, v compile.Version) *Problem {
+	p := season(rng, randomProblem(rng, n, v))
+	for m := range p.Models {
+		parts := slices.Clone(p.Models[m].Load.Parts)
+		for k := range parts {
+			parts[k].Passes = []int{0, 1, 2, 2, 6}[rng.IntN(5)]
+		}
+		for o := range p.Models {
+			if o != m && p.Models[o].Load.Content == p.Models[m].Load.Content {
+				p.Models[o].Load.Parts = parts
+			}
+		}
+		p.Models[m].Load.Parts = parts
 	}
 	return p
 }

@@ -326,6 +326,7 @@ func (s *search) descend(groups [][]int) ([][]int, float64) {
 		}
 		return c
 	}
+	groups = slices.Clone(groups) // a start is looked at again later
 	total := func(groups [][]int) float64 {
 		sum := 0.0
 		for _, g := range groups {

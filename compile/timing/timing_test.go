@@ -149,7 +149,9 @@ func TestConstantsStream(t *testing.T) {
 	near(t, "of the op", x.Ops()[1].Stream, want, 1e-15)
 }
 
-// crowded is a net whose third to fifth op run in 8 passes, which is not sure: 4 to 17.6.
+// crowded is a net whose second to fifth op run in 4 passes, 2 x 2 parts of 16 x 16 positions: of the
+// fourth each is 60 x 60 x 512, of the third 119 x 119 x 64. How often what is streamed is sent is not
+// sure: 2 to 8.8 times.
 func crowded() *compile.Model {
 	return analyze(tflitetest.New().Input(1, 256, 256, 4).Conv(4, 3, 3, 1, true).Conv(16, 3, 3, 1, true).Conv(64, 3, 3, 1, true).
 		Conv(512, 3, 3, 2, true).Conv(512, 3, 3, 8, true).Conv(512, 3, 3, 1, true).FC(10))
@@ -168,7 +170,7 @@ func but(m *compile.Model, op int) *compile.Split {
 
 func TestPasses(t *testing.T) {
 	m := crowded()
-	if p := m.Ops[3].Passes.Value; p != 8 {
+	if p := m.Ops[3].Passes.Value; p != 4 {
 		t.Fatalf("op 3 runs in %v passes", p)
 	}
 	x := Shapes(m, link(t, "usb2"))
@@ -176,14 +178,14 @@ func TestPasses(t *testing.T) {
 		t.Error("nets in passes are not told from others")
 	}
 	compute, bytes := m.Ops[3].Work.MS(), float64(m.Load.Parts[3].Bytes)
-	if m.Load.Parts[3].Op != 3 || 8*bytes/34e3 < compute {
+	if m.Load.Parts[3].Op != 3 || 4*bytes/34e3 < compute {
 		t.Fatal("the example shows nothing")
 	}
 	s := but(m, 3)
 	got := x.Times(s)
-	near(t, "streamed in every pass", got.Stream.Value, 8*bytes/34e3-compute, 1e-9)
-	near(t, "half as many passes", got.Stream.Low, 0.5*8*bytes/34e3-compute, 1e-9)
-	near(t, "2.2 times as many", got.Stream.High, 2.2*8*bytes/34e3-compute, 1e-9)
+	near(t, "streamed in every pass", got.Stream.Value, 4*bytes/34e3-compute, 1e-9)
+	near(t, "half as many passes", got.Stream.Low, 0.5*4*bytes/34e3-compute, 1e-9)
+	near(t, "2.2 times as many", got.Stream.High, 2.2*4*bytes/34e3-compute, 1e-9)
 	rest := got.Transfer + got.Output + got.Compute.Value
 	near(t, "least", got.Steady.Low, 0.9+0.88*(rest+got.Stream.Low), 1e-9)
 	near(t, "most", got.Steady.High, 3+1.14*(rest+got.Stream.High), 1e-9)
@@ -369,7 +371,7 @@ func TestMeasure(t *testing.T) {
 // A time measured with a streamed op in passes bounds how often it was sent.
 func TestMeasureBoundsPasses(t *testing.T) {
 	m, l := crowded(), link(t, "usb2")
-	s := but(m, 3) // op 3 in 8 passes
+	s := but(m, 3) // op 3 in 4 passes
 	before := Shapes(m, l)
 	if p := before.Passes(); p != (cost.Range{Value: 1, Low: 0.5, High: 2.2}) {
 		t.Fatalf("predicted passes may be %+v times as many", p)
@@ -440,7 +442,7 @@ func TestVary(t *testing.T) {
 	c := crowded()
 	y := Shapes(c, link(t, "usb2"))
 	_, often := y.Cost(Vary{Passes: 2, Stream: 5})
-	near(t, "twice the passes", often[3], 16*float64(c.Load.Parts[3].Bytes)/34e3-c.Ops[3].Work.MS(), 1e-9)
+	near(t, "twice the passes", often[3], 8*float64(c.Load.Parts[3].Bytes)/34e3-c.Ops[3].Work.MS(), 1e-9)
 	_, rarely := y.Cost(Vary{Passes: 0.001})
 	near(t, "never less than once", rarely[3], max(0, float64(c.Load.Parts[3].Bytes)/34e3-c.Ops[3].Work.MS()), 1e-9)
 }

@@ -55,8 +55,7 @@ var costLinks = map[string]string{
 }
 
 // timedReleases are the releases to assume. Of "15.0/16.0" either would do:
-// all memory that was published of these nets is as 15.0 would have it, and all but that of one net
-// as 16.0.
+// all memory that was published of these nets is as both would have it.
 var timedReleases = map[string]string{"2.x?": "2.1", "15.0/16.0": "16.0", "16.0": "16.0"}
 
 const timingColumns = "source	host	link	model	compiler	ms	cached_MiB	streamed_MiB	note"
